@@ -1,0 +1,42 @@
+"""Installs drf_jax; ``configs/`` is installed beside it as ``drf_jax.configs``."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+setup(
+    name="drf_jax",
+    version="0.1.0",
+    description="Draft-and-refine diffusion in JAX: fewer sequential network calls, the same images",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["drf_jax", "drf_jax.*"]), "drf_jax.configs"],
+    package_dir={"drf_jax.configs": "configs"},
+    install_requires=[
+        "absl-py>=2.1",
+        "chex>=0.1.90",
+        "flax>=0.12",
+        "grain>=0.2.12",
+        "jax>=0.10",
+        "jaxtyping>=0.3",
+        "matplotlib>=3.9",
+        "ml-collections>=1.1",
+        "numpy>=2.1",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.11.20",
+        "pillow>=11",
+        "scikit-learn>=1.5",
+        "scipy>=1.14",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "test": ["beartype>=0.20", "pytest>=8.3", "ruff>=0.9"],
+        "tfds": ["tensorflow-datasets>=4.9.8"],
+        "tensorboard": ["tensorboardX>=2.6"],
+    },
+    entry_points={"console_scripts": ["drf=drf_jax.cli.main:run"]},
+)
