@@ -1,0 +1,139 @@
+"""The refiner slot: the parallel evaluation of all drafts, and the walk through them.
+
+Given states s_1 … s_K at t_1 > … > t_K, one network call makes predictions p_1 … p_K, and the refined states follow
+the serial sampler's own steps with those predictions in place of fresh ones:
+
+    r_1 = d_1,      r_{j+1} = S̃(r_j, p_j, t_j → t_{j+1})                                               (1)
+
+Repeating this with s := r brings r closer to the serial sampler, one state a time: `refine_repeatedly`.
+
+`ParallelRefiner` evaluates the teacher at every draft (DRiffusion). `LearnedRefiner` is a refine network that sees all
+drafts at once.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from drf_jax.denoiser import DenoiserLike, static
+from drf_jax.process.prediction import Prediction, from_output, network_input
+from drf_jax.process.schedule import Process
+from drf_jax.sampling.loops import Loop
+from drf_jax.sampling.transition import walk
+from drf_jax.typing import Cond, Drafts, Network, Params, Times
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    def __call__(self, states: Drafts, times: Times, cond: Cond) -> Prediction:
+        """Predictions ``[k, b, *state]`` for all states ``[k, b, *state]`` at ``times`` ``[k, b]``, in one call."""
+        ...
+
+
+def merge(x: Float[Array, "k b *rest"]) -> Float[Array, "kb *rest"]:
+    """Fold the draft axis into the batch, drafts outermost."""
+    return x.reshape(-1, *x.shape[2:])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ParallelRefiner:
+    denoiser: DenoiserLike
+
+    def __call__(self, states, times, cond):
+        k, b = times.shape
+        tiled = jax.tree.map(lambda c: jnp.tile(c, (k,) + (1,) * (c.ndim - 1)), cond)
+        p = self.denoiser(merge(states), merge(times), tiled)
+        return jax.tree.map(lambda leaf: leaf.reshape(k, b, *leaf.shape[1:]), p)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LearnedRefiner:
+    """A refine network ``f(drafts [k, b, …], times [k, b], cond) -> [k, b, …]``, outputs read as ``output``."""
+
+    params: Params
+    network: Network = static()
+    process: Process = static()
+    output: str = static()
+
+    def __call__(self, states, times, cond):
+        alpha, sigma = self.process.alpha(times), self.process.sigma(times)
+        out = self.network.apply(
+            {"params": self.params},
+            network_input(self.output, states, alpha, sigma),
+            self.process.network_time(times),
+            cond,
+        )
+        return from_output(self.output, out, states, alpha, sigma)
+
+
+class Refined(NamedTuple):
+    """Outcome of one parallel evaluation."""
+
+    states: Float[Array, "m b *state"]
+    """r_1 … r_M; M = K, or K + 1 where the last prediction carries one step further."""
+    predictions: Prediction
+    error: Float[Array, "k b"]
+    """Draft–refine error: root mean square of r_j − s_j over the state."""
+
+
+@functools.partial(jax.jit, static_argnames=("process", "form"))
+def refine(
+    process: Process,
+    form: str,
+    refiner: Refiner,
+    states: Drafts,
+    times: Float[Array, "m b"],
+    evaluate_at: Float[Array, "k b"],
+    cond: Cond,
+) -> Refined:
+    """Evaluate all ``states`` in one call and walk through ``times``, equation (1).
+
+    ``evaluate_at`` are the times of the states, except at the grid's end, where a prediction is not used.
+    """
+    p = refiner(states, evaluate_at, cond)
+    used = jax.tree.map(lambda leaf: leaf[: len(times) - 1], p)
+    r = walk(process, form, states[0], used, times)
+    difference = r[: len(states)] - states
+    error = jnp.sqrt(jnp.mean(difference**2, axis=tuple(range(2, states.ndim))))
+    return Refined(r, p, error)
+
+
+def refine_repeatedly(
+    once: Callable[..., Refined],
+    loop: Loop,
+    refinements: int,
+    tolerance: float | None,
+    drafts: Drafts,
+    *args: object,
+) -> tuple[Refined, Int[Array, "b"]]:
+    """`refine` with its result as the next drafts, ``refinements`` times or until a sample's error is small.
+
+    A sample whose largest error is at most ``tolerance`` keeps its states from then on, so that what a sample becomes
+    does not depend on the batch it is in. Returns the last outcome and how often each sample was refined.
+    """
+    k, b = drafts.shape[:2]
+    limit = -1.0 if tolerance is None else tolerance
+
+    def again(carry):
+        states, before, count, active = carry
+        after = once(states, *args)
+        choose = lambda new, old: jnp.where(
+            active.reshape((1, b) + (1,) * (new.ndim - 2)), new, old
+        )
+        refined = jax.tree.map(choose, after, before)
+        count = count + active
+        active = active & (jnp.max(refined.error, axis=0) > limit) & (count < refinements)
+        return refined.states[:k], refined, count, active
+
+    shapes = jax.eval_shape(once, drafts, *args)
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    start = (drafts, blank, jnp.zeros(b, jnp.int32), jnp.ones(b, bool))
+    _, refined, count, _ = loop.while_loop(lambda carry: jnp.any(carry[-1]), again, start)
+    return refined, count
