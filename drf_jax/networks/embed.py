@@ -1,0 +1,75 @@
+"""Conditioning vector: what the whole network knows about time and condition.
+
+Time enters as sinusoids of 1000 t (t in [0, 1]; the scale makes it the familiar discrete step),
+
+    s_i(t) = cos(1000 t w_i),  sin(1000 t w_i),    w_i = 10000^(-i / half),    i = 0 .. half - 1,
+
+followed by a two-layer MLP. With classes, a learned row for each label is added; the table has one
+row more than there are classes, and index ``num_classes`` is the *null* class of classifier-free
+guidance (Ho & Salimans, 2022).
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from drf_jax.errors import UserError
+from drf_jax.typing import Cond, Time
+
+FEATURES = 256
+DTYPES = ("bfloat16", "float32", "float64")
+
+
+def sinusoid(t: Float[Array, "*batch"], features: int = FEATURES) -> Float[Array, "*batch f"]:
+    """Sinusoids of time, ``features`` of them (an even number), cosines first."""
+    half = features // 2
+    frequencies = jnp.exp(-math.log(10000.0) * jnp.arange(half, dtype=t.dtype) / half)
+    angles = 1000.0 * t[..., None] * frequencies
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def parameter_dtype(dtype: str) -> Any:
+    """The dtype parameters are stored in: float32, or more if the network computes in more.
+
+    Raises:
+      UserError: ``dtype`` is not one that networks compute in.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+class Embedding(nn.Module):
+    """``(t [b], cond) -> c [b, width]``.
+
+    Raises:
+      UserError: a label is needed and missing, or ``cond`` has a key that the network doesn't know.
+    """
+
+    width: int
+    num_classes: int = 0
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, t: Time, cond: Cond = None) -> Float[Array, "b e"]:
+        cond = {} if cond is None else cond
+        self.check(cond)
+        options = {"dtype": self.dtype, "param_dtype": parameter_dtype(self.dtype)}
+        c = nn.Dense(self.width, name="time_in", **options)(sinusoid(t))
+        c = nn.Dense(self.width, name="time_out", **options)(nn.silu(c))
+        if self.num_classes:
+            c += nn.Embed(self.num_classes + 1, self.width, name="label", **options)(cond["label"])
+        return c
+
+    def check(self, cond: dict[str, Any]) -> None:
+        known = {"label"} if self.num_classes else set()
+        if unknown := sorted(set(cond) - known):
+            allowed = ", ".join(sorted(known)) or f"none (num_classes={self.num_classes})"
+            raise UserError(f"cond has the key {unknown[0]!r}; this network knows: {allowed}")
+        if missing := sorted(known - set(cond)):
+            raise UserError(
+                f"cond lacks the key {missing[0]!r}: the network has num_classes={self.num_classes}"
+            )

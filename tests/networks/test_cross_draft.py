@@ -1,0 +1,52 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drf_jax.errors import UserError
+from drf_jax.networks.cross_draft import CrossDraft, CrossDraftAttention, merge_drafts, split_drafts
+
+K, B = 3, 2
+H = jax.random.normal(jax.random.key(1), (K * B, 2, 2, 8))
+C = jax.random.normal(jax.random.key(2), (K * B, 5))
+MODULE = CrossDraftAttention(drafts=K, heads=2)
+
+
+def test_merge_puts_the_draft_axis_first_and_split_undoes_it():
+    x = jnp.arange(K * B * 2).reshape(K, B, 2)
+    merged = merge_drafts(x)
+    np.testing.assert_array_equal(merged[1 * B + 1], x[1, 1])
+    np.testing.assert_array_equal(split_drafts(merged, K), x)
+
+
+def test_nothing_at_initialisation(fresh):
+    params, apply = fresh(MODULE, H, C)
+    np.testing.assert_array_equal(apply(params, H, C), 0 * H)
+
+
+def test_information_crosses_drafts_of_one_sample_at_one_position_only(make):
+    params, apply = make(MODULE, H, C)
+    changed = H.at[2 * B + 1, 0, 1].add(jnp.arange(8.0))  # draft 2, sample 1, position (0, 1)
+    difference = jnp.abs(apply(params, changed, C) - apply(params, H, C)).max(axis=-1)
+    moved = np.argwhere(split_drafts(difference, K) > 1e-6).tolist()
+    assert moved == [[draft, 1, 0, 1] for draft in range(K)]
+
+
+def test_permuting_drafts_permutes_the_output_without_the_index(make):
+    params, apply = make(MODULE, H, C)
+    order = jnp.array([2, 0, 1])
+    shuffle = lambda x: merge_drafts(split_drafts(x, K)[order])
+    error = lambda p: jnp.abs(apply(p, shuffle(H), shuffle(C)) - shuffle(apply(p, H, C))).max()
+    assert error({**params, "index": jnp.zeros_like(params["index"])}) < 1e-6
+    assert error(params) > 1e-4
+
+
+def test_the_drafts_own_conditioning_matters(make):
+    params, apply = make(MODULE, H, C)
+    difference = jnp.abs(apply(params, H, C.at[0].add(1.0)) - apply(params, H, C))
+    assert (split_drafts(difference, K).max(axis=(2, 3, 4)) > 1e-5).tolist() == [[True, False]] * K
+
+
+def test_drafts_must_be_positive():
+    with pytest.raises(UserError, match="drafts=0"):
+        CrossDraft(drafts=0, heads=2)
