@@ -1,0 +1,31 @@
+"""The 1,797 handwritten digits of scikit-learn: 8x8 grey images that come with the package.
+
+A stored grey value v in 0..16 becomes the byte round(255 v / 16), halves up. (Alpaydin and Kaynak,
+UCI "Optical Recognition of Handwritten Digits", 1998; CC BY 4.0.)
+"""
+
+from typing import SupportsIndex
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+
+class Digits:
+    """A ``Source`` of 8x8x1 images with labels 0..9, in scikit-learn's order."""
+
+    name = "digits"
+    image_shape = (8, 8, 1)
+    num_classes = 10
+
+    def __init__(self):
+        values, labels = load_digits(return_X_y=True)
+        grey = np.floor(values * 255 / 16 + 0.5).astype(np.uint8)
+        self._images = grey.reshape(-1, *self.image_shape)
+        self._labels = labels.astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: SupportsIndex) -> dict[str, np.ndarray | np.int32]:
+        """``{"image": uint8 [8, 8, 1], "label": int32}``; the image is a copy."""
+        return {"image": self._images[index].copy(), "label": self._labels[index]}

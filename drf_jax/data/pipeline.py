@@ -1,0 +1,50 @@
+"""Training batches as a function of the step: ``batches(source, batch_size, seed)(step)``.
+
+Epoch e is a permutation of the source that depends on (seed, e); the epochs are laid end to end
+and cut into batches, so a batch may span two epochs and no example is dropped. Batch ``step`` is
+made by index, so a resumed run needs the step and no pipeline state. With P
+processes, process p gets rows [p B/P, (p+1) B/P) of the same global batch: what is trained on does
+not depend on P.
+
+Nothing is fetched ahead: JAX dispatches steps asynchronously, so the next batch is made while the
+device works (measured on the digits: about 1.5 ms for 64 images, hidden behind the step).
+"""
+
+from collections.abc import Callable
+
+import grain
+import jax
+import numpy as np
+
+from drf_jax.data.image import to_model
+from drf_jax.data.source import Source
+from drf_jax.errors import UserError
+
+Batches = Callable[[int], dict[str, np.ndarray]]
+"""``step -> {"image": float32 [b, h, w, c] in [-1, 1], "label": int32 [b]}``."""
+
+
+def batches(source: Source, batch_size: int, seed: int) -> Batches:
+    """Shuffled, endless batches of the source.
+
+    Args:
+      source: the images.
+      batch_size: of the global batch B; each process gets B / P rows of it.
+      seed: of the order, 0 <= seed < 2**32.
+
+    Raises:
+      UserError: the batch does not divide among the processes, or the seed is out of range.
+    """
+    processes, process = jax.process_count(), jax.process_index()
+    if batch_size < 1 or batch_size % processes:
+        raise UserError(f"batch_size {batch_size} must be a positive multiple of {processes}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed {seed} must be at least 0 and below 2**32")
+    examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    rows = examples.batch(batch_size // processes)
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        stored = rows[step * processes + process]
+        return {"image": to_model(stored["image"]), "label": stored["label"]}
+
+    return batch

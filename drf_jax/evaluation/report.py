@@ -1,0 +1,184 @@
+"""One schema for every result: rows of checked keys, in one JSON file with its circumstances.
+
+    {"rows": [...], "device": ..., "jax": ..., "git": ..., "command": ..., "config": {...}}
+
+What does not apply to a row is left out, never zero. Tables and figures are made from these files.
+"""
+
+import json
+import math
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.atomic import replacing
+
+Row = dict[str, str | int | float]
+
+KEYS: dict[str, str] = {
+    "dataset": "name of the source",
+    "method": "name of the sampler; starts with its family",
+    "mode": "conservative or aggressive, or another named variant",
+    "sequential_calls": "network calls that wait for one another (depth)",
+    "network_evaluations": "network evaluations of one sample (NFE)",
+    "drafts": "states drafted in one round, K",
+    "refinements": "refinement passes in one round, m",
+    "rounds": "draft-refine rounds",
+    "devices": "accelerators used for one batch",
+    "resolution": "image side in pixels",
+    "batch": "samples in one timed call",
+    "params": "parameters of the networks that the sampler runs",
+    "train_seconds": "training time on top of the teacher's",
+    "samples": "samples that were scored",
+    "seed": "of sampling, and of training where there is any",
+    "feature_space": "where fd, kid, precision and recall are measured",
+    "fd": "Fréchet distance to the data",
+    "kid": "kernel distance to the data",
+    "kid_sd": "its standard deviation over subsets",
+    "precision": "part of the samples inside the data's manifold",
+    "recall": "part of the data inside the samples' manifold",
+    "rmse_to_teacher": "mean over samples of the RMSE to the teacher's sample",
+    "rmse_to_teacher_p50": "its median",
+    "rmse_to_teacher_p99": "its 99th percentile",
+    "ms_batch1": "median milliseconds of one sample alone",
+    "p50_ms": "median milliseconds of one call at ``batch``",
+    "p95_ms": "95th percentile of the same",
+}
+
+FAMILIES = (
+    *("ddim", "ddpm", "heun", "dpmpp-2m", "unipc", "paradigms", "srds", "progressive"),
+    *("step-distilled", "consistency-distillation", "consistency-training", "lcm", "lcm-lora"),
+    *("adversarial", "pfgmpp", "driffusion-conservative", "driffusion-aggressive", "learned"),
+    "hybrid",
+)
+
+
+def row(**values: Any) -> Row:
+    """A result row; a value of None does not apply and is left out.
+
+    Raises:
+      UserError: a key is not in ``KEYS``, ``method`` is missing, or a number is not finite.
+    """
+    for key in values:
+        if key not in KEYS:
+            raise UserError(f"result key {key!r} is unknown; known: {', '.join(KEYS)}")
+    # NumPy and JAX scalars have .item(); JSON wants Python's own numbers.
+    plain = {
+        key: value.item() if hasattr(value, "item") else value
+        for key, value in values.items()
+        if value is not None
+    }
+    if "method" not in plain:
+        raise UserError("a result row needs the key 'method'")
+    for key, value in plain.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"result {key} = {value} of {plain['method']} must be finite")
+    return plain
+
+
+def family(method: str) -> str:
+    """The longest known family that the name starts with; the name itself if there is none."""
+    return max((f for f in FAMILIES if method.startswith(f)), key=len, default=method)
+
+
+def write_results(
+    path: str | os.PathLike,
+    rows: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    command: str,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the results file at once; ``extra`` goes beside the fixed keys.
+
+    Raises:
+      UserError: a row does not pass ``row``, or ``extra`` takes a fixed key.
+    """
+    results = {
+        "rows": [row(**values) for values in rows],
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "jax": jax.__version__,
+        "git": git_commit(),
+        "command": command,
+        "config": dict(config),
+    }
+    taken = sorted(results.keys() & (extra or {}).keys())
+    if taken:
+        raise UserError(f"extra results must not use the keys {', '.join(taken)}")
+    text = json.dumps(results | dict(extra or {}), indent=1, allow_nan=False, ensure_ascii=False)
+    with replacing(path) as file:
+        file.write((text + "\n").encode())
+
+
+def read_results(path: str | os.PathLike) -> dict[str, Any]:
+    """Read what ``write_results`` wrote, and check its rows.
+
+    Raises:
+      UserError: the file is missing, damaged, or not of this schema.
+    """
+    try:
+        results = json.loads(Path(path).read_text(encoding="utf-8"))
+        results["rows"] = [row(**values) for values in results["rows"]]
+    except FileNotFoundError:
+        raise UserError(f"results file {os.fspath(path)} does not exist") from None
+    except UserError as error:
+        raise UserError(f"results file {os.fspath(path)}: {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{os.fspath(path)} is not a results file: {error}") from error
+    return results
+
+
+def markdown_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | Mapping[str, str]
+) -> str:
+    """A Markdown table of the rows, numbers right-aligned; what a row leaves out shows as "–".
+
+    Args:
+      rows: result rows.
+      columns: keys in order, or key -> heading.
+
+    Raises:
+      UserError: a column is not a result key.
+    """
+    headings = dict(columns) if isinstance(columns, Mapping) else {key: key for key in columns}
+    for key in headings:
+        if key not in KEYS:
+            raise UserError(f"table column {key!r} is unknown; known: {', '.join(KEYS)}")
+    text = {key: any(isinstance(r.get(key), str) for r in rows) for key in headings}
+    lines = [
+        list(headings.values()),
+        [":---" if text[key] else "---:" for key in headings],
+        *([_cell(r.get(key)) for key in headings] for r in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def git_commit() -> str:
+    """Short commit of the checkout that this package runs from, with "-dirty"; or "unknown"."""
+    root = Path(__file__).resolve().parents[2]
+    git = ["git", "-C", str(root)]
+    commands = (
+        ["rev-parse", "--show-toplevel"],
+        ["describe", "--always", "--dirty", "--exclude=*"],
+    )
+    try:
+        top, commit = (
+            subprocess.run([*git, *c], capture_output=True, check=True, text=True).stdout.strip()
+            for c in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    # A package installed inside some other checkout must not take that one's commit.
+    return commit if Path(top) == root else "unknown"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else value.replace("|", "\\|")

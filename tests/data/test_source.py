@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from drf_jax.data.source import SOURCES, Source, load_source, take
+from drf_jax.errors import UserError
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sources_keep_the_contract(name):
+    source = load_source(name)
+    example = source[len(source) - 1]
+    assert isinstance(source, Source) and source.name == name
+    assert example["image"].shape == source.image_shape and example["image"].dtype == np.uint8
+    assert 0 <= example["label"] < source.num_classes and example["label"].dtype == np.int32
+
+
+def test_unknown_source_names_the_known_ones():
+    with pytest.raises(UserError, match=r"'mnist' is unknown; known: .*digits"):
+        load_source("mnist")
+
+
+def test_take_keeps_the_order():
+    source = load_source("digits")
+    images, labels = take(source, [5, 2, 5])
+    assert images.shape == (3, 8, 8, 1)
+    np.testing.assert_array_equal(images[0], images[2])
+    np.testing.assert_array_equal(images[1], source[2]["image"])
+    np.testing.assert_array_equal(labels, [5, 2, 5])  # the set starts with 0, 1, 2, ..., 9
