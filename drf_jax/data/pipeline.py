@@ -7,7 +7,8 @@ processes, process p gets rows [p B/P, (p+1) B/P) of the same global batch: what
 not depend on P.
 
 Nothing is fetched ahead: JAX dispatches steps asynchronously, so the next batch is made while the
-device works (measured on the digits: about 1.5 ms for 64 images, hidden behind the step).
+device works (measured on 2 CPU cores: 1.6 ms for 64 emoji of 64x64, 14 ms in the first epoch,
+which decodes them).
 """
 
 from collections.abc import Callable

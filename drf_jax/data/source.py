@@ -5,16 +5,19 @@ so that networks, classifiers and result files can be built from it.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from drf_jax.data.digits import Digits
+from drf_jax.data.prepare import RECIPES
+from drf_jax.data.prepared import Prepared
 from drf_jax.errors import UserError
 
 Example = dict[str, Any]
-"""``{"image": uint8 [h, w, c], "label": int32 []}``."""
+"""``{"image": uint8 [h, w, c], "label": int32 []}``, and what else a source tells (a caption)."""
 
 
 @runtime_checkable
@@ -35,7 +38,10 @@ class Source(Protocol):
     def __getitem__(self, index: SupportsIndex, /) -> Example: ...
 
 
-SOURCES: dict[str, Callable[..., Source]] = {"digits": Digits}
+SOURCES: dict[str, Callable[..., Source]] = {
+    "digits": Digits,
+    **{name: partial(Prepared, name) for name in RECIPES},
+}
 """Every data set by its name; the values are called with the options of the configuration."""
 
 

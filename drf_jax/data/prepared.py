@@ -1,0 +1,126 @@
+"""A prepared data set as a ``Source``: decoded once, then served from memory while it fits.
+
+The first epoch decodes each image at its first use; later ones copy it. Values and order do not depend
+on whether an image came from memory. Other sizes than the stored one are made by the same crop and
+bicubic filter as at preparation.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+from jaxtyping import UInt8
+
+from drf_jax.data.card import FILE, read_card
+from drf_jax.data.picture import crop, open_picture, to_array
+from drf_jax.data.prepare import home_of
+from drf_jax.data.records import open_records
+from drf_jax.errors import UserError
+
+
+class Prepared:
+    """A ``Source`` of one split of a prepared data set.
+
+    Attributes:
+      card: of the whole data set.
+      name: its family and height, as result files name it: "emoji64".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data_dir: str | Path,
+        split: str = "train",
+        title: str = "",
+        size: int | None = None,
+        label: str | None = None,
+        memory_gib: float = 4.0,
+    ):
+        """Opens the data set.
+
+        Args:
+          name: as it was prepared.
+          data_dir: where it was prepared.
+          split: one of those on its card.
+          title: with which it was prepared.
+          size: crops to the centre square and resizes to this height and width; None: as stored.
+          label: which of the stored integers is the label; None: the card's choice.
+          memory_gib: decoded images are kept if all of them take no more than this.
+
+        Raises:
+          UserError: it is not prepared, or has no such split or label, or cannot be read.
+        """
+        folder = newest(name, data_dir, title)
+        card = read_card(folder)
+        label = label or card.label
+        if split not in card.splits:
+            raise UserError(f"{folder}: no split {split!r}; known: {', '.join(card.splits)}")
+        if label not in card.classes:
+            raise UserError(f"{folder}: no label {label!r}; known: {', '.join(card.classes)}")
+        if size is not None and size < 1:
+            raise UserError(f"data set {name!r}: size {size} must be at least 1")
+        stored = tuple(card.image_shape)
+        self.card = card
+        self.image_shape = stored if size is None else (size, size, stored[2])
+        self.num_classes = len(card.classes[label])
+        self.name = _name(card.family, self.image_shape[0])
+        self._folder, self._label = folder, label
+        self._records = open_records(folder, split)
+        decoded = len(self._records) * np.prod(self.image_shape)
+        self._kept: list[dict[str, Any] | None] | None = None
+        if decoded <= memory_gib * 2**30:
+            self._kept = [None] * len(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
+        """``{"image": uint8 [h, w, c], "label": int32, ...}``: the card's integers and texts too."""
+        i = range(len(self))[index]
+        if self._kept is None:
+            return self._decode(i)
+        if self._kept[i] is None:
+            self._kept[i] = self._decode(i)
+        example = self._kept[i]
+        return {**example, "image": example["image"].copy()}
+
+    def _decode(self, i: int) -> dict[str, Any]:
+        try:
+            record = self._records[i]
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"{self._folder}: image {i} cannot be read ({error})") from error
+        example = {"image": self._image(record["image"], i)}
+        integers = {key: np.int32(record.get(key, 0)) for key in self.card.classes}
+        texts = {key: record[key].decode() for key in self.card.texts}
+        return {**example, "label": integers[self._label], **integers, **texts}
+
+    def _image(self, data: bytes, i: int) -> UInt8[np.ndarray, "h w c"]:
+        picture = open_picture(data, f"{self._folder}: image {i}")
+        if picture.size != self.image_shape[1::-1]:
+            picture = crop(picture, self.image_shape[0])
+        image = to_array(picture)
+        if image.shape != self.image_shape:
+            raise UserError(f"{self._folder}: image {i} has shape {image.shape}")
+        return image
+
+
+def newest(name: str, data_dir: str | Path, title: str = "") -> Path:
+    """The folder of the newest version of a prepared data set.
+
+    Raises:
+      UserError: there is none.
+    """
+    home = home_of(name, data_dir, title)
+    whole = [path.parent for path in home.glob(f"*/{FILE}")]
+    found = [path for path in whole if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
+    if not found:
+        raise UserError(
+            f"data set {name!r} is not prepared in {data_dir}; "
+            f"run: drf data prepare {name} --data_dir {data_dir}"
+        )
+    return max(found, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def _name(family: str, height: int) -> str:
+    return f"{family}-{height}" if family[-1:].isdigit() else f"{family}{height}"

@@ -1,0 +1,100 @@
+"""What is in the prepared data sets and how fast they are read: one results file, tables in the docs.
+
+    python experiments/data_sets.py emoji fashion_mnist_idx --data_dir ~/data
+
+writes ``results/data_sets.json`` and the tables of ``docs/data.md``; half a minute on 2 CPU cores.
+"""
+
+import argparse
+import re
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from drf_jax.data.pipeline import Batches, batches
+from drf_jax.data.source import load_source
+from drf_jax.evaluation.report import write_results
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCH = 64
+
+
+def images_per_second(batch: Batches, steps: range) -> float:
+    """Speed at which these batches are made."""
+    start = time.perf_counter()
+    for step in steps:
+        batch(step)
+    return BATCH * len(steps) / (time.perf_counter() - start)
+
+
+def facts(name: str, data_dir: str) -> dict[str, Any]:
+    """The card of a data set, and the speed in the first and in the third epoch."""
+    source = load_source(name, data_dir=data_dir)
+    batch, epoch = batches(source, BATCH, seed=0), len(source) // BATCH
+    card = asdict(source.card)
+    del card["options"]  # paths of this machine
+    return {
+        "dataset": source.name,
+        "first_epoch_images_per_second": images_per_second(batch, range(epoch)),
+        "later_images_per_second": images_per_second(batch, range(2 * epoch, 3 * epoch)),
+        **card,
+    }
+
+
+def table(rows: list[list[Any]]) -> str:
+    """A Markdown table; the first row is the head."""
+    lines = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    lines.insert(1, ["---"] * len(rows[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def tables(data_sets: list[dict[str, Any]]) -> str:
+    """Counts and speeds of all, then the parts of those that have parts."""
+    head = ["data set", "image", "train", "test", "first epoch, images/s", "later, images/s"]
+    rows = [
+        [
+            data["dataset"],
+            "×".join(map(str, data["image_shape"])),
+            data["splits"]["train"],
+            data["splits"].get("test", 0),
+            int(round(data["first_epoch_images_per_second"], -2)),
+            int(round(data["later_images_per_second"], -2)),
+        ]
+        for data in data_sets
+    ]
+    parts = [["part", "images", "licence", "left out"]]
+    for data in data_sets:
+        for part, count in data["counts"].items():
+            reasons = [
+                f"{n} ({why.removeprefix(part + ': ')})"
+                for why, n in data["left_out"].items()
+                if why.startswith(f"{part}: ")
+            ]
+            licence = data["licences"].get(part, "")
+            parts.append(
+                [f"{data['dataset']} {part}", count, licence, ", ".join(reasons) or "none"]
+            )
+    return table([head, *rows]) + "\n" + (table(parts) if len(parts) > 1 else "")
+
+
+def main(names: list[str], data_dir: str) -> None:
+    """Measures, then writes the results file and the tables."""
+    data_sets = [facts(name, data_dir) for name in names]
+    command = shlex.join(["python", "experiments/data_sets.py", *names])
+    path = ROOT / "results" / "data_sets.json"
+    write_results(path, [], {"batch": BATCH}, command, {"data_sets": data_sets})
+    page = ROOT / "docs" / "data.md"
+    marked = re.compile(r"(<!-- data_sets -->\n).*(<!-- /data_sets -->)", re.DOTALL)
+    text = marked.sub(lambda m: m[1] + tables(data_sets) + m[2], page.read_text(encoding="utf-8"))
+    page.write_text(text, encoding="utf-8")
+    sys.stdout.write(tables(data_sets))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", help="of prepared data sets")
+    parser.add_argument("--data_dir", required=True, help="where they were prepared")
+    main(**vars(parser.parse_args()))
