@@ -26,6 +26,7 @@ from jaxtyping import Float32, Int, UInt8
 from drf_jax.data.image import to_model
 from drf_jax.errors import UserError
 from drf_jax.evaluation.atomic import replacing
+from drf_jax.evaluation.digest import params_digest
 from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.typing import Params
 
@@ -47,6 +48,14 @@ class Classifier:
     image_shape: tuple[int, int, int]
     num_classes: int
     provenance: Mapping[str, Any]
+
+    feature_space = FEATURE_SPACE
+    resize = "none"
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the parameters."""
+        return params_digest(self.params)
 
     def extract(
         self, images: UInt8[np.ndarray, "n h w c"], batch_size: int = 256

@@ -8,7 +8,8 @@ merge by
     S  = S_1 + S_2 + delta delta^T n_1 n_2 / n                                    (2)
 
 (Chan, Golub and LeVeque 1983), which has none of the cancellation of sum f f^T - n mu mu^T. The
-covariance is S / (n - 1), as in ``numpy.cov`` and in the usual FID codes.
+covariance is S / (n - 1), as in ``numpy.cov`` and in the usual FID codes. Whatever the number of
+samples, no more than ``ROWS`` of them are held in float64 at once.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from drf_jax.errors import UserError
+
+ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,20 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
 
 def update(statistics: Statistics, features: Float[np.ndarray, "n d"]) -> Statistics:
     """Statistics with one more batch of feature vectors; a batch may be empty."""
-    if len(features) == 0:
-        return statistics
-    features = features.astype(np.float64)
-    mean = features.mean(0)
-    centred = features - mean
-    return merge(statistics, Statistics(len(features), mean, centred.T @ centred))
+    for start in range(0, len(features), ROWS):
+        part = features[start : start + ROWS].astype(np.float64)
+        n = statistics.n + len(part)
+        mean = part.mean(0)
+        delta = mean - statistics.mean
+        # The last term of (2) is one row more of the same product.
+        between = delta * np.sqrt(statistics.n * len(part) / n)
+        rows = np.concatenate([part - mean, between[None]])
+        scatter = rows.T @ rows
+        scatter += statistics.scatter
+        statistics = Statistics(n, statistics.mean + delta * (len(part) / n), scatter)
+    return statistics
 
 
 def statistics_of(features: Float[np.ndarray, "n d"]) -> Statistics:
-    """Statistics of all features at once."""
+    """Statistics of all features at once; a memory-mapped array is read part by part."""
     return update(empty(features.shape[1]), features)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drf_jax.evaluation.frechet import frechet_between, frechet_distance
+from drf_jax.evaluation.frechet import frechet_between, frechet_distance, nuclear_norm
 from drf_jax.evaluation.statistics import statistics_of
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "frechet.npz")
@@ -62,3 +62,37 @@ def test_commuting_covariances_have_a_closed_form():
 def test_two_points_are_their_squared_distance_apart():
     zero = np.zeros((3, 3))
     assert frechet_distance(np.zeros(3), zero, np.array([1.0, 2.0, 2.0]), zero) == 9
+
+
+@pytest.mark.parametrize("low", [1e-3, 1e-6, 1e-10])
+def test_ill_conditioned_covariances_keep_their_small_directions(low):
+    """As above, standard deviations from ``low`` to 1 in every order."""
+    q, _ = np.linalg.qr(normal("q", (40, 40)))
+    s1, s2 = (np.geomspace(1, low, 40)[order] for order in (np.arange(40), np.arange(40) * 7 % 40))
+    covs = [(q * s**2) @ q.T for s in (s1, s2)]
+    distance = frechet_distance(np.zeros(40), covs[0], np.zeros(40), covs[1])
+    np.testing.assert_allclose(distance, np.square(s1 - s2).sum(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (9, 4), (4, 9), (5, 0)])
+@pytest.mark.parametrize("rank", [1, 3, 9])
+def test_nuclear_norm_is_the_sum_of_singular_values(shape, rank):
+    matrix = normal("left", (shape[0], rank)) @ normal("right", (rank, shape[1]))
+    singular = np.linalg.svd(matrix, compute_uv=False)
+    np.testing.assert_allclose(nuclear_norm(matrix), singular.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("diagonal", [[1, 0, 2], [0, 0, 0], [1e-200, 1, 3], [1e300, 1e300, 1]])
+def test_nuclear_norm_of_extreme_matrices(diagonal):
+    matrix = np.diag(np.array(diagonal, float))
+    np.testing.assert_allclose(nuclear_norm(matrix), np.sum(diagonal), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "n1", "n2"), [("d2048", 3000, 2500), ("d2048_singular", 500, 400)]
+)
+def test_inceptions_width_matches_the_nuclear_norm(case, n1, n2):
+    x = normal(f"fid-{case}-x", (n1, 2048)) * np.linspace(0.5, 1.5, 2048)
+    y = normal(f"fid-{case}-y", (n2, 2048)) * np.linspace(0.6, 1.2, 2048) + 0.02
+    distance = frechet_between(statistics_of(x), statistics_of(y))
+    np.testing.assert_allclose(distance, GOLDEN[f"{case}/fid_nuclear"], rtol=1e-9)

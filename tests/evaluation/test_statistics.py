@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -40,3 +42,23 @@ def test_a_large_offset_does_not_cancel():
 def test_one_sample_has_no_covariance():
     with pytest.raises(UserError, match="at least 2 samples, got 1"):
         _ = statistics_of(X[:1]).covariance
+
+
+def test_memory_does_not_grow_with_the_samples(tmp_path):
+    """Features on disk, read through a memory map."""
+    peaks = []
+    for n in (10_000, 40_000):
+        np.save(tmp_path / "features.npy", np.ones((n, 16), np.float32))
+        stored = np.load(tmp_path / "features.npy", mmap_mode="r")
+        tracemalloc.start()
+        assert statistics_of(stored).n == n
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] < 40_000 * 16 * 8
+
+
+def test_rows_beyond_one_part_are_not_lost():
+    features = np.random.default_rng(1).normal(size=(9001, 2))
+    stream = statistics_of(features)
+    assert stream.n == 9001
+    np.testing.assert_allclose(stream.covariance, np.cov(features.T), rtol=1e-12)
