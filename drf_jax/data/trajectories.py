@@ -1,0 +1,122 @@
+"""The teacher's trajectories, made once and trained on many times.
+
+Trajectory i starts at the noise of sample index i and is conditioned like example i of the data (modulo its length), so
+the cache depends on the teacher, the grid and the seed alone. It is one ``.npy`` array ``[n, nodes, *state]``, memory
+mapped, with a JSON file beside it that says what it holds and how far it is: a killed run goes on where it stopped.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PyTree
+from tqdm import tqdm
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.atomic import replacing
+from drf_jax.evaluation.generate import initial_noise, sample_keys
+from drf_jax.typing import Cond, PRNGKey, State
+
+Walk = Callable[[State, Cond], Float[jax.Array, "nodes b *state"]]
+"""Unit noise and conditioning to the kept states of the teacher's walk."""
+
+
+class Trajectories:
+    """A finished cache as a random-access source of ``{"states": [nodes, *state], "cond": ...}``."""
+
+    def __init__(self, path: Path, cond: Callable[[int], dict[str, np.ndarray]]):
+        self.states = np.load(path, mmap_mode="r")
+        self.cond = cond
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __getitem__(self, index: SupportsIndex, /) -> dict[str, Any]:
+        i = int(index)
+        return {"states": np.asarray(self.states[i], np.float32), "cond": self.cond(i)}
+
+
+def make_trajectories(
+    path: Path,
+    walk: Walk,
+    root: PRNGKey,
+    count: int,
+    shape: tuple[int, ...],
+    cond: Callable[[np.ndarray], PyTree],
+    provenance: dict[str, Any],
+    batch_size: int = 256,
+    dtype: str = "float32",
+) -> None:
+    """Write ``count`` trajectories to ``path``, going on with what is there.
+
+    Args:
+      path: the ``.npy`` file.
+      walk: the teacher's sampler; always called with ``batch_size`` samples.
+      root: key of the noises, sample i from ``fold_in(root, i)``.
+      shape: ``[nodes, *state]``.
+      cond: sample indices to conditioning.
+      provenance: what the trajectories depend on; a cache with another one is refused.
+
+    Raises:
+      UserError: the file belongs to another teacher, grid or seed, or was cut off.
+    """
+    note = path.with_suffix(".json")
+    wanted = {**provenance, "count": count, "shape": list(shape), "dtype": dtype}
+    done = _done(path, note, wanted)
+    if done is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        states = np.lib.format.open_memmap(path, "w+", dtype, (count, *shape))
+        done = 0
+    elif done < count:
+        states = np.lib.format.open_memmap(path, "r+")
+    with tqdm(total=count, initial=done, desc="trajectories", disable=None) as progress:
+        while done < count:
+            index = np.arange(done, done + batch_size)
+            noise = initial_noise(sample_keys(root, index), shape[1:])
+            kept = np.asarray(jnp.moveaxis(walk(noise, cond(index)), 0, 1))
+            stop = min(done + batch_size, count)
+            states[done:stop] = kept[: stop - done]
+            progress.update(stop - done)
+            done = stop
+            if done == count or (done // batch_size) % 16 == 0:
+                states.flush()
+                with replacing(note) as file:
+                    file.write(json.dumps({**wanted, "done": done}, indent=1).encode())
+
+
+def _done(path, note, wanted):
+    """How many trajectories are there; None where there is no cache."""
+    if not note.exists():
+        return None
+    try:
+        found = json.loads(note.read_text())
+        stored = np.load(path, mmap_mode="r").shape
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"trajectories in {path} cannot be read ({error}); delete the file"
+        ) from None
+    done = found.pop("done")
+    for key in wanted:
+        if found.get(key) != wanted[key]:
+            raise UserError(
+                f"trajectories in {path} have {key} = {found.get(key)!r}, not {wanted[key]!r}; delete the file"
+            )
+    if stored != (wanted["count"], *wanted["shape"]):
+        raise UserError(f"trajectories in {path} have shape {stored}; delete the file")
+    return done
+
+
+def trajectory_batches(
+    source: Trajectories, batch_size: int, seed: int
+) -> Callable[[int], dict[str, Any]]:
+    """Shuffled, endless batches as a function of the step, as `drf_jax.data.pipeline.batches`."""
+    if batch_size % jax.process_count():
+        raise UserError(f"batch_size {batch_size} must be a multiple of {jax.process_count()}")
+    rows = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    rows = rows.batch(batch_size // jax.process_count())
+    return lambda step: rows[step * jax.process_count() + jax.process_index()]

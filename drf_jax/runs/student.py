@@ -1,0 +1,170 @@
+"""Distil the draft and refine networks: teacher → trajectories → draft–refine objectives → checkpoints.
+
+The first ``on_policy_after`` updates are teacher-forced, the rest on-policy. The teacher is referenced by its run's
+folder and the hash of its parameters; its parameters are in no student checkpoint.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from drf_jax import build
+from drf_jax.data.trajectories import Trajectories, make_trajectories, trajectory_batches
+from drf_jax.errors import UserError
+from drf_jax.networks.transfer import drafter_from_teacher, refiner_from_teacher
+from drf_jax.objectives.draft_refine import OnPolicy, Student, TeacherForced
+from drf_jax.process.gaussian import prior
+from drf_jax.runs.teacher import (
+    INIT,
+    TRAIN,
+    Teacher,
+    condition_of,
+    grid_of_samples,
+    load_teacher,
+    root_key,
+)
+from drf_jax.sampling import serial
+from drf_jax.sampling.grid import make_grid
+from drf_jax.sampling.method import Method, compile_for
+from drf_jax.sampling.step import DDIM
+from drf_jax.sharding import make_mesh
+from drf_jax.training.checkpoint import Checkpoints, load_ema
+from drf_jax.training.loop import every, train
+from drf_jax.training.metrics import MetricsLog
+from drf_jax.training.optimizer import make_optimizer
+from drf_jax.training.state import create_state, init_sharded
+from drf_jax.training.step import jit_step, make_train_step
+from drf_jax.typing import Params
+from drf_jax.workdir import check_same, claim, read_config
+
+TRAJECTORY = 3
+"""Folded into the student's seed: the key of the trajectories' noises."""
+
+
+def train_student(config: Mapping[str, Any], workdir: str | Path) -> None:
+    """Train until ``config.train.steps``, going on with what is in ``workdir``."""
+    spec, distill, optimizer_spec = build.train(config), build.distill(config), build.optimizer(config)
+    optimizer = make_optimizer(optimizer_spec, spec.steps)
+    mesh = make_mesh(**dataclasses.asdict(build.mesh(config)))
+    teacher = load_teacher(config["teacher"])
+    student = build.student(teacher.config, teacher.network, distill.drafts, distill.form)
+    workdir = claim(workdir, config)
+
+    trajectories = teacher_trajectories(teacher, config, distill, workdir / "trajectories.npy")
+    grid = tuple(build.student_grid(student.process, distill).tolist())
+    state, shardings = init_sharded(
+        lambda key: create_state(init_params(student, teacher, distill.drafts, key), optimizer),
+        mesh,
+        (),
+        root_key(config["seed"], INIT),
+    )
+
+    shared = (student, grid, distill.rounds, distill.draft_weight)
+    loop = build.loop(teacher.config)
+    objectives = (TeacherForced(*shared), OnPolicy(*shared, scan=loop.scan))
+    forced, on_policy = (
+        jit_step(make_train_step(f, optimizer, spec.ema, spec.accumulate), mesh, shardings)
+        for f in objectives
+    )
+    seed = config["seed"]
+    forced_batches = trajectory_batches(trajectories, spec.batch_size, seed)
+    on_policy_size = distill.batch_size_on_policy or max(spec.batch_size // distill.rounds, 1)
+    on_policy_batches = trajectory_batches(trajectories, on_policy_size, seed + 1)
+    switch = distill.on_policy_after
+
+    def draw(done, state):
+        method = learned(student, state.ema, distill, teacher)
+        grid_of_samples(method, teacher.config, teacher.data, workdir / "samples" / f"{done:07d}.png")
+
+    with (
+        Checkpoints(workdir / "checkpoints", spec.keep) as checkpoints,
+        MetricsLog(workdir / "metrics.jsonl", spec.tensorboard) as metrics,
+    ):
+        train(
+            lambda i: forced if i < switch else on_policy,
+            state,
+            None,
+            lambda i: forced_batches(i) if i < switch else on_policy_batches(i),
+            steps=spec.steps,
+            root_key=root_key(seed, TRAIN),
+            mesh=mesh,
+            checkpoints=checkpoints,
+            metrics=metrics,
+            log_every=spec.log_every,
+            checkpoint_every=spec.checkpoint_every,
+            hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
+            label=f"student, {2 * distill.rounds} calls",
+        )
+
+
+def init_params(student: Student, teacher: Teacher, drafts: int, key: jax.Array) -> Params:
+    """The student's parameters before training: the teacher's, so that it is the training-free sampler."""
+    params = build.init_student(student, teacher.data, drafts, key)
+    return {
+        "drafter": drafter_from_teacher(params["drafter"], teacher.denoiser.params, drafts),
+        "refiner": refiner_from_teacher(params["refiner"], teacher.denoiser.params),
+    }
+
+
+def teacher_trajectories(
+    teacher: Teacher, config: Mapping[str, Any], distill: build.Distill, path: Path
+) -> Trajectories:
+    """Walk the teacher's grid from ``distill.trajectories`` noises and keep the student's nodes."""
+    process = teacher.denoiser.process
+    grid = make_grid(distill.grid, process, distill.teacher_steps)
+    loop = build.loop(teacher.config)
+
+    def walk(denoiser, noise, cond):
+        x = prior(process, noise, grid[0])
+        return serial.trajectory(
+            DDIM(), denoiser, process, grid, x, cond, loop=loop, every=distill.stride
+        )
+
+    run = compile_for(loop, walk)
+    nodes = distill.teacher_steps // distill.stride + 1
+    make_trajectories(
+        path,
+        lambda noise, cond: run(teacher.denoiser, noise, cond),
+        root_key(config["seed"], TRAJECTORY),
+        distill.trajectories,
+        (nodes, *teacher.data.image_shape),
+        lambda index: condition_of(teacher.data, index),
+        {"teacher": teacher.sha256, "grid": distill.grid, "steps": distill.teacher_steps, "seed": config["seed"]},
+        distill.trajectory_batch,
+        distill.trajectory_dtype,
+    )
+
+    def cond(i):
+        return {name: leaf[0] for name, leaf in condition_of(teacher.data, np.array([i])).items()}
+
+    return Trajectories(path, cond)
+
+
+def learned(student: Student, params: Params, distill: build.Distill, teacher: Teacher) -> Method:
+    """The student's sampler under its row's name, ``learned-<sequential calls>``."""
+    name = f"learned-{2 * distill.rounds}"
+    return build.learned_method(name, student, params, distill, build.loop(teacher.config))
+
+
+def load_student(
+    workdir: str | Path, teacher: Teacher, config: Mapping[str, Any] | None = None
+) -> tuple[Method, Params]:
+    """The newest checkpoint of a student's run, as a method, and its averaged parameters.
+
+    Raises:
+      UserError: no such run, an unreadable checkpoint, or one distilled from another teacher.
+    """
+    workdir = Path(workdir)
+    if config is not None:
+        check_same(workdir, config)
+    distill = build.distill(read_config(workdir))
+    student = build.student(teacher.config, teacher.network, distill.drafts, distill.form)
+    shapes = jax.eval_shape(
+        lambda: build.init_student(student, teacher.data, distill.drafts, jax.random.key(0))
+    )
+    params = load_ema(workdir / "checkpoints", shapes)
+    return learned(student, params, distill, teacher), params

@@ -1,0 +1,159 @@
+"""Train a teacher: data → denoising objective → train state → checkpoints, with sample grids on the way."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from drf_jax import build
+from drf_jax.data.image import to_uint8
+from drf_jax.data.pipeline import batches
+from drf_jax.data.source import Source
+from drf_jax.denoiser import Denoiser
+from drf_jax.evaluation.figure import image_grid
+from drf_jax.evaluation.generate import generate
+from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.sampling.method import Method
+from drf_jax.sharding import make_mesh
+from drf_jax.training.checkpoint import Checkpoints, load_ema
+from drf_jax.training.loop import every, train
+from drf_jax.training.metrics import MetricsLog
+from drf_jax.training.optimizer import make_optimizer
+from drf_jax.training.state import create_state, init_sharded
+from drf_jax.training.step import jit_step, make_train_step
+from drf_jax.typing import Params
+from drf_jax.workdir import check_same, claim, read_config
+
+TRAIN, SAMPLE, INIT = 0, 1, 2
+"""Folded into the config's seed: the keys of training, of sampling and of initialisation."""
+
+
+def root_key(seed: int, use: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), use)
+
+
+def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
+    """Train until ``config.train.steps``, going on with what is in ``workdir``."""
+    spec, data = build.train(config), build.source(config)
+    network = DenoisingNetwork(build.backbone(config, data))
+    objective, optimizer_spec = build.denoising(config, network), build.optimizer(config)
+    teacher_method(config, data, None)  # fails here, not after the training
+    optimizer = make_optimizer(optimizer_spec, spec.steps)
+    mesh = make_mesh(**dataclasses.asdict(build.mesh(config)))
+    workdir = claim(workdir, config)
+
+    state, shardings = init_sharded(
+        lambda key: create_state(build.init_teacher(network, data, key), optimizer),
+        mesh,
+        (),
+        root_key(config["seed"], INIT),
+    )
+    step = make_train_step(objective, optimizer, spec.ema, spec.accumulate)
+    step = jit_step(step, mesh, shardings)
+    examples = batches(data, spec.batch_size, config["seed"])
+
+    def batch(i):
+        stored = examples(i)
+        return {"x0": stored["image"], "cond": condition(data, stored["label"])}
+
+    def draw(done, state):
+        denoiser = Denoiser(state.ema, network, objective.process, objective.output)
+        method = teacher_method(config, data, denoiser)
+        grid_of_samples(method, config, data, workdir / "samples" / f"{done:07d}.png")
+
+    with (
+        Checkpoints(workdir / "checkpoints", spec.keep) as checkpoints,
+        MetricsLog(workdir / "metrics.jsonl", spec.tensorboard) as metrics,
+    ):
+        train(
+            lambda i: step,
+            state,
+            None,
+            batch,
+            steps=spec.steps,
+            root_key=root_key(config["seed"], TRAIN),
+            mesh=mesh,
+            checkpoints=checkpoints,
+            metrics=metrics,
+            log_every=spec.log_every,
+            checkpoint_every=spec.checkpoint_every,
+            hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
+            label="teacher",
+        )
+
+
+def condition(data: Source, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Labels as conditioning; nothing for data without classes."""
+    return {"label": np.asarray(labels, np.int32)} if data.num_classes else {}
+
+
+def condition_of(data: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """Conditioning of sample indices: that of the example with the same index, modulo the data's length."""
+    return condition(data, np.array([data[int(i) % len(data)]["label"] for i in indices], np.int32))
+
+
+def teacher_method(config: Mapping[str, Any], data: Source, denoiser: Denoiser | None) -> Method:
+    """The teacher's own sampler, ``config.sampler``."""
+    if denoiser is None:
+        denoiser = Denoiser({}, None, build.process(config), build.output(config))
+    return build.method(
+        "teacher", config["sampler"], denoiser, data, build.loop(config), "config.sampler"
+    )
+
+
+def grid_of_samples(
+    method: Method, config: Mapping[str, Any], data: Source, path: Path, count: int = 64
+) -> None:
+    """Draw the first ``count`` samples of the run as a contact sheet."""
+    samples = generate(
+        method.sampler,
+        root_key(config["seed"], SAMPLE),
+        np.arange(count),
+        data.image_shape,
+        lambda index: condition_of(data, index),
+        batch_size=count,
+    )
+    image_grid(path, to_uint8(samples))
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A trained teacher as its run left it."""
+
+    config: Mapping[str, Any]
+    data: Source
+    network: DenoisingNetwork
+    denoiser: Denoiser
+    """With the averaged parameters."""
+    sha256: str
+    """Of the averaged parameters."""
+
+
+def load_teacher(workdir: str | Path, config: Mapping[str, Any] | None = None) -> Teacher:
+    """The newest checkpoint of a teacher's run; ``config``, where given, must be that of the run.
+
+    Raises:
+      UserError: no such run, an unreadable checkpoint, or another experiment.
+    """
+    workdir = Path(workdir)
+    if config is not None:
+        check_same(workdir, config)
+    config = read_config(workdir)
+    data = build.source(config)
+    network = DenoisingNetwork(build.backbone(config, data))
+    shapes = jax.eval_shape(lambda: build.init_teacher(network, data, jax.random.key(0)))
+    params = load_ema(workdir / "checkpoints", shapes)
+    denoiser = Denoiser(params, network, build.process(config), build.output(config))
+    return Teacher(config, data, network, denoiser, parameter_hash(params))
+
+
+def parameter_hash(params: Params) -> str:
+    """SHA-256 over all leaves in tree order."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""A run's folder: which experiment it holds, and where things are.
+
+    config.json    the config of the run, written before anything else
+    checkpoints/   orbax steps             metrics.jsonl    one line per log step
+    samples/       pictures on the way     results.json     of `drf evaluate`
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.atomic import replacing
+
+FREE = (
+    "evaluate",
+    "mesh",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.sample_every",
+    "train.keep",
+    "train.tensorboard",
+)
+"""Keys that may differ from those the run was started with: they don't change what is trained."""
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as JSON would give it back."""
+    as_dict = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return json.loads(json.dumps(as_dict))
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to values."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def difference(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
+    """The first key in which two configs train something else, or None."""
+    a, b = flatten(plain(stored)), flatten(plain(given))
+    for key in sorted(a.keys() | b.keys()):
+        free = any(key == name or key.startswith(f"{name}.") for name in FREE)
+        there, here = a.get(key, "not set"), b.get(key, "not set")
+        if not free and there != here:
+            return f"config.{key} is {there!r} there and {here!r} here"
+    return None
+
+
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The config of the run in ``workdir``.
+
+    Raises:
+      UserError: no run there, or an unreadable config.json.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.exists():
+        raise UserError(f"no run in {workdir}: {path} is missing; train it first with drf train")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not readable JSON: {error}") from None
+
+
+def check_same(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Raise unless the run in ``workdir`` is this experiment."""
+    differs = difference(read_config(workdir), config)
+    if differs:
+        raise UserError(
+            f"{workdir} holds another experiment: {differs}; use another --workdir or that config"
+        )
+
+
+def claim(workdir: Path, config: Mapping[str, Any]) -> Path:
+    """Make ``workdir`` this experiment's, or check that it already is.
+
+    A run that was started and has saved nothing yet may be started again with another config.
+
+    Raises:
+      UserError: it holds another experiment, or cannot be written.
+    """
+    workdir = Path(workdir)
+    path, checkpoints = workdir / "config.json", workdir / "checkpoints"
+    if checkpoints.is_dir() and any(checkpoints.iterdir()):
+        check_same(workdir, config)
+        return workdir
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(json.dumps(plain(config), indent=1).encode())
+    except OSError as error:
+        raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
+    return workdir
