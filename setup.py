@@ -34,8 +34,23 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["beartype>=0.20", "pytest>=8.3", "ruff>=0.9"],
-        "tfds": ["tensorflow-datasets>=4.9.8"],
+        "test": [
+            "beartype>=0.20",
+            "importlib_resources>=6",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "resvg-py>=0.5",
+            "ruff>=0.9",
+            "tensorflow-datasets>=4.9.8",
+        ],
+        # TFDS needs importlib_resources and does not say so; TensorFlow only to prepare its own builders.
+        "tfds": ["importlib_resources>=6", "tensorflow-datasets>=4.9.8"],
+        "tfds-official": [
+            "importlib_resources>=6",
+            "tensorflow-datasets>=4.9.8",
+            "tensorflow>=2.20",
+        ],
+        "emoji": ["resvg-py>=0.5"],
         "tensorboard": ["tensorboardX>=2.6"],
     },
     entry_points={"console_scripts": ["drf=drf_jax.cli.main:run"]},

@@ -27,7 +27,15 @@ from drf_jax.evaluation.fidelity import rmse_to_reference
 from drf_jax.evaluation.frechet import frechet_between
 from drf_jax.evaluation.generate import generate
 from drf_jax.evaluation.latency import latency
-from drf_jax.evaluation.report import Row, markdown_table, read_results, row, write_results
+from drf_jax.evaluation.report import (
+    FAMILIES,
+    Row,
+    family,
+    markdown_table,
+    read_results,
+    row,
+    write_results,
+)
 from drf_jax.evaluation.statistics import statistics_of
 from drf_jax.evaluation.train_classifier import train_classifier
 from drf_jax.runs.student import load_student
@@ -185,6 +193,7 @@ def evaluate(config: Mapping[str, Any], workdir: str | Path, command: str) -> li
         method, params = load_student(folder, teacher)
         methods.append(method)
         marks[method.name] = fingerprint(*shared, parameter_hash(params))
+    methods.sort(key=lambda m: (FAMILIES.index(family(m.name)), -m.sequential_calls))
     reference = teacher_method(teacher.config, data, teacher.denoiser)
     marks[reference.name] = fingerprint(*shared, plain(teacher.config)["sampler"])
 
