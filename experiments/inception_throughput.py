@@ -28,10 +28,8 @@ from drf_jax.networks.inception import inception_params
 def recipe(golden: Path) -> dict[str, np.ndarray]:
     """Weights by name, as `tests/golden/inception.npz` describes set g2."""
     stored = np.load(golden)
-    shapes = json.loads(str(stored["shapes"]))
-    names = [str(name) for name in stored["names"]]
-    shapes = shapes if isinstance(shapes, dict) else dict(zip(names, shapes, strict=True))
-    return {name: draw(name, tuple(shapes[name])) for name in names}
+    pairs = zip(stored["names"], stored["shapes"], strict=True)
+    return {str(name): draw(str(name), tuple(json.loads(str(shape)))) for name, shape in pairs}
 
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
