@@ -1,11 +1,12 @@
 """Images per second through the FID Inception: this library beside pytorch-fid, on the same device in the same run.
 
     pip install torch torchvision pytorch-fid
-    python experiments/inception_throughput.py --golden tests/golden/inception.npz --out results/inception_throughput.json
+    python experiments/inception_throughput.py --out results/inception_throughput.json
 
-Both networks get the same deterministic weights (drawn by tensor name, so nothing is downloaded) and the same uint8 images
-32×32 from host memory; what is timed is transfer, resize to 299 and the network, until the features are back on the host.
-The features must agree before anything is timed. pytorch-fid runs in full float32 (like ours) and with TF32 convolutions.
+Both networks get the same deterministic weights (drawn by tensor name, so nothing is downloaded) and the same uint8
+images 32×32 from host memory; what is timed is transfer, resize to 299 and the network, until the features are back on
+the host. The features must agree before anything is timed. pytorch-fid runs in full float32 (like ours) and with TF32
+convolutions (its default).
 """
 
 import argparse
