@@ -1,7 +1,5 @@
 """The forward law of a Gaussian process: q(x_t | x0) = N(α_t x0, σ_t² I)."""
 
-import jax
-
 from drf_jax.process.prediction import expand
 from drf_jax.process.schedule import Process
 from drf_jax.typing import State, Time
@@ -15,4 +13,4 @@ def perturb(process: Process, x0: State, eps: State, t: Time) -> State:
 def prior(process: Process, eps: State, t: float | None = None) -> State:
     """The sampler's starting state σ_t ε at time t (``t_max`` unless given), from standard normal ε."""
     t = process.t_max if t is None else t
-    return jax.numpy.asarray(process.sigma(t), eps.dtype) * eps
+    return float(process.sigma(t)) * eps

@@ -37,6 +37,9 @@ from drf_jax.sampling.refine import Refined, Refiner, refine, refine_repeatedly
 from drf_jax.sampling.transition import FORMS
 from drf_jax.typing import Cond, Drafts, State
 
+Nodes = Float[Array | np.ndarray, "nodes"]
+"""Times of one round: the anchor, then one per step."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rounds:
@@ -107,6 +110,64 @@ def draft(
     return drafter(process, memory, x, times, cond)
 
 
+@jax.jit
+def start(drafter: Drafter, x: State, nodes: Nodes, cond: Cond) -> Any:
+    """The drafter's memory before the first round, which has these nodes."""
+    return drafter.start(x, jnp.full(x.shape[:1], nodes[0]), cond)
+
+
+@functools.partial(jax.jit, static_argnames=("initial_calls", "calls", "drafts"))
+def bill(
+    refinements: Int[Array, "rounds b"], initial_calls: int, calls: int, drafts: int
+) -> tuple[Int[Array, "b"], Int[Array, "b"]]:
+    """Sequential calls and network evaluations of each sample; ``calls`` is the drafter's."""
+    drafting = initial_calls + len(refinements) * calls
+    total = jnp.sum(refinements, axis=0)
+    return drafting + total, drafting + drafts * total
+
+
+class Pass(NamedTuple):
+    """Steps 1–3 of a round, and what the next round starts from if they are not repeated."""
+
+    drafts: Drafts
+    memory: Any
+    """The drafter's, before it is told of the predictions."""
+    refined: Refined
+    times: Float[Array, "m b"]
+    evaluate_at: Float[Array, "k b"]
+    carry: tuple[State, Any]
+
+
+@functools.partial(jax.jit, static_argnames=("process", "form"))
+def first_pass(
+    process: Process,
+    form: str,
+    drafter: Drafter,
+    refiner: Refiner,
+    memory: Any,
+    x: State,
+    nodes: Nodes,
+    last_interior: float | Float[Array, ""],
+    cond: Cond,
+) -> Pass:
+    """One program for what every round does once: the Python loop then costs one dispatch a round."""
+    k = len(nodes) - 1 - drafter.extra_steps
+    times = jnp.broadcast_to(nodes[:, None], (len(nodes), len(x)))
+    evaluate_at = jnp.maximum(times[1 : k + 1], last_interior)
+    drafts, memory = draft(process, drafter, memory, x, times[: k + 1], cond)
+    refined = refine(process, form, refiner, drafts, times[1:], evaluate_at, cond)
+    carry = conclude(drafter, memory, refined, evaluate_at)
+    return Pass(drafts, memory, refined, times[1:], evaluate_at, carry)
+
+
+@jax.jit
+def conclude(
+    drafter: Drafter, memory: Any, refined: Refined, evaluate_at: Float[Array, "k b"]
+) -> tuple[State, Any]:
+    """Step 4: the next anchor, and the memory that knows the round's predictions."""
+    return refined.states[-1], drafter.remember(memory, evaluate_at, refined.predictions)
+
+
 def one_round(
     process: Process,
     form: str,
@@ -160,25 +221,20 @@ def sample(
         raise UserError(f"refinements = {refinements}: choose 1 to drafts = {rounds.drafts}")
     k, b = rounds.drafts, x.shape[0]
 
-    def body(carry, times):
+    def body(carry, nodes):
         x, memory = carry
-        times = jnp.broadcast_to(times[:, None], (len(times), b))
-        evaluate_at = jnp.maximum(times[1 : k + 1], last_interior)
-        drafts, memory = draft(process, drafter, memory, x, times[: k + 1], cond)
-        passes = functools.partial(refine, process, form, refiner)
-        args = (times[1:], evaluate_at, cond)
-        if refinements == 1:
-            refined, count = passes(drafts, *args), jnp.ones(b, jnp.int32)
-        else:
-            refined, count = refine_repeatedly(passes, loop, refinements, tolerance, drafts, *args)
-        memory = drafter.remember(memory, evaluate_at, refined.predictions)
-        states = (drafts, refined.states) if record else (None, None)
-        return (refined.states[-1], memory), Trace(count, refined.error, *states)
+        made = first_pass(process, form, drafter, refiner, memory, x, nodes, last_interior, cond)
+        refined, count, carry = made.refined, np.ones(b, np.int32), made.carry
+        if refinements > 1:
+            again = functools.partial(refine, process, form, refiner)
+            at = (made.times, made.evaluate_at, cond)
+            refined, count = refine_repeatedly(again, loop, refinements, tolerance, refined, *at)
+            carry = conclude(drafter, made.memory, refined, made.evaluate_at)
+        states = (made.drafts, refined.states) if record else (None, None)
+        return carry, Trace(count, refined.error, *states)
 
     times = np.asarray(rounds.times, x.dtype)
-    last_interior = np.asarray(rounds.last_interior, x.dtype)
-    memory = drafter.start(x, jnp.full(b, times[0, 0]), cond)
+    last_interior = rounds.last_interior
+    memory = start(drafter, x, times[0], cond)
     (x, _), trace = loop.scan(body, (x, memory), times)
-    drafting = drafter.initial_calls + len(times) * drafter.calls
-    total = jnp.sum(trace.refinements, axis=0)
-    return Result(x, drafting + total, drafting + k * total, trace)
+    return Result(x, *bill(trace.refinements, drafter.initial_calls, drafter.calls, k), trace)

@@ -18,6 +18,12 @@ class Loop(NamedTuple):
     while_loop: Callable
 
 
+@jax.jit
+def stack(*trees):
+    """Trees of equal structure as one with a new leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
 def python_scan(body, carry, xs):
     """``jax.lax.scan`` as a Python loop."""
     length = len(jax.tree.leaves(xs)[0])
@@ -25,7 +31,7 @@ def python_scan(body, carry, xs):
     for i in range(length):
         carry, y = body(carry, jax.tree.map(lambda leaf: leaf[i], xs))  # noqa: B023
         outputs.append(y)
-    return carry, jax.tree.map(lambda *ys: jnp.stack(ys), *outputs)
+    return carry, stack(*outputs)
 
 
 def python_while_loop(condition, body, carry):

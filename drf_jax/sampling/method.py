@@ -5,7 +5,6 @@ and returns the final state. Methods of one comparison get the same noise.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +24,8 @@ from drf_jax.typing import Cond, PRNGKeys, State
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """``sampler`` runs it; the rest is what a table says of it. ``drafts`` is 0 for a serial sampler."""
+    """``sampler`` runs it, and is a pytree of its networks' parameters; the rest is what a table says of it.
+    ``drafts`` is 0 for a serial sampler."""
 
     name: str
     sampler: Callable[[State, PRNGKeys, Cond], State]
@@ -48,7 +48,7 @@ def serial_method(
         return serial.sample(step, denoiser, process, grid, x, cond, keys, loop)
 
     calls = evaluations(step, len(grid) - 1)
-    sampler = functools.partial(compile_for(loop, run), denoiser)
+    sampler = jax.tree_util.Partial(compile_for(loop, run), denoiser)
     return Method(name, sampler, calls, calls)
 
 
@@ -73,5 +73,5 @@ def driffusion_method(
         ).x
 
     calls, evaluated = driffusion.cost(drafter, rounds, refinements)
-    sampler = functools.partial(compile_for(loop, run), (drafter, refiner))
+    sampler = jax.tree_util.Partial(compile_for(loop, run), (drafter, refiner))
     return Method(name, sampler, calls, evaluated, drafts, mode)

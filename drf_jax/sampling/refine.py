@@ -18,7 +18,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from drf_jax.denoiser import DenoiserLike, static
 from drf_jax.process.prediction import Prediction, from_output, network_input
@@ -105,35 +106,59 @@ def refine(
     return Refined(r, p, error)
 
 
+@jax.jit
+def unfinished(
+    error: Float[Array, "k b"],
+    count: Int[Array, "b"],
+    limit: Float[Array, ""],
+    refinements: Int[Array, ""],
+) -> Bool[Array, "b"]:
+    """Samples that are to be refined once more."""
+    return (jnp.max(error, axis=0) > limit) & (count < refinements)
+
+
+@jax.jit
+def where(active: Bool[Array, "b"], after: Refined, before: Refined) -> Refined:
+    """``after`` for the active samples."""
+    choose = lambda new, old: jnp.where(active.reshape(1, -1, *[1] * (new.ndim - 2)), new, old)
+    return jax.tree.map(choose, after, before)
+
+
 def refine_repeatedly(
-    once: Callable[..., Refined],
+    again: Callable[..., Refined],
     loop: Loop,
     refinements: int,
     tolerance: float | None,
-    drafts: Drafts,
+    first: Refined,
     *args: object,
 ) -> tuple[Refined, Int[Array, "b"]]:
-    """`refine` with its result as the next drafts, ``refinements`` times or until a sample's error is small.
+    """`refine` with its result as the next drafts, until ``refinements`` are made or a sample's error is small.
 
     A sample whose largest error is at most ``tolerance`` keeps its states from then on, so that what a sample becomes
-    does not depend on the batch it is in. Returns the last outcome and how often each sample was refined.
+    does not depend on the batch it is in.
+
+    Args:
+      again: ``(states [k, b, *state], *args) -> Refined``.
+      loop: compiled or Python.
+      refinements: the most that a sample may take, the first included.
+      tolerance: None to make them all.
+      first: outcome of the first refinement.
+      args: for ``again``.
+
+    Returns:
+      The last outcome, and how often each sample was refined.
     """
-    k, b = drafts.shape[:2]
-    limit = -1.0 if tolerance is None else tolerance
+    k, b = first.error.shape
+    limit = np.asarray(-1 if tolerance is None else tolerance, first.error.dtype)
 
-    def again(carry):
-        states, before, count, active = carry
-        after = once(states, *args)
-        choose = lambda new, old: jnp.where(
-            active.reshape((1, b) + (1,) * (new.ndim - 2)), new, old
-        )
-        refined = jax.tree.map(choose, after, before)
-        count = count + active
-        active = active & (jnp.max(refined.error, axis=0) > limit) & (count < refinements)
-        return refined.states[:k], refined, count, active
+    def active(carry):
+        refined, count = carry
+        return unfinished(refined.error, count, limit, refinements)
 
-    shapes = jax.eval_shape(once, drafts, *args)
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    start = (drafts, blank, jnp.zeros(b, jnp.int32), jnp.ones(b, bool))
-    _, refined, count, _ = loop.while_loop(lambda carry: jnp.any(carry[-1]), again, start)
-    return refined, count
+    def body(carry):
+        refined, count = carry
+        on = active(carry)
+        return where(on, again(refined.states[:k], *args), refined), count + on
+
+    start = (first, jnp.ones(b, jnp.int32))
+    return loop.while_loop(lambda carry: jnp.any(active(carry)), body, start)

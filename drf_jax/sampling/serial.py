@@ -4,6 +4,7 @@ x_{τ_0} → x_{τ_1} → … → x_{τ_n}                 n steps, each waits f
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,28 @@ def step_noise(keys: PRNGKeys, i: Array, like: State) -> State:
     return jax.vmap(draw)(keys)
 
 
+def walk(
+    step: Step,
+    denoiser: DenoiserLike,
+    process: Process,
+    grid: Grid,
+    x: State,
+    cond: Cond,
+    keys: PRNGKeys | None,
+) -> tuple[Callable, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """``body(x, at) -> (x, None)`` for `Loop.scan`, and ``at`` of all steps: from, to, index."""
+    if step.stochastic and keys is None:
+        raise UserError(f"{step} draws noise: give one key per sample")
+
+    def body(x, at):
+        t, s, i = at
+        noise = step_noise(keys, i, x) if step.stochastic else None
+        return advance(step, process, denoiser, x, t, s, cond, noise), None
+
+    times = np.asarray(grid, x.dtype)
+    return body, (times[:-1], times[1:], np.arange(len(grid) - 1))
+
+
 def trajectory(
     step: Step,
     denoiser: DenoiserLike,
@@ -66,20 +89,12 @@ def trajectory(
     n = len(grid) - 1
     if n % every:
         raise UserError(f"every = {every} does not divide the grid's {n} steps")
-    if step.stochastic and keys is None:
-        raise UserError(f"{step} draws noise: give one key per sample")
-
-    def body(x, at):
-        t, s, i = at
-        noise = step_noise(keys, i, x) if step.stochastic else None
-        return advance(step, process, denoiser, x, t, s, cond, noise), None
+    body, at = walk(step, denoiser, process, grid, x, cond, keys)
 
     def segment(x, at):
         x, _ = loop.scan(body, x, at)
         return x, x
 
-    times = np.asarray(grid, x.dtype)
-    at = (times[:-1], times[1:], np.arange(n))
     start = x
     if step.final == step:
         x, states = loop.scan(segment, x, jax.tree.map(lambda a: a.reshape(-1, every), at))
@@ -91,9 +106,14 @@ def trajectory(
         if stop > begin:
             x, _ = loop.scan(body, x, jax.tree.map(lambda a: a[begin:stop], at))  # noqa: B023
         if begin + every == n:
-            x = advance(step.final, process, denoiser, x, times[-2], times[-1], cond)
+            x = last_step(step, process, denoiser, x, at, cond)
         states.append(x)
     return jnp.stack(states)
+
+
+def last_step(step, process, denoiser, x, at, cond):
+    """The last interval, by the step that is meant for it."""
+    return advance(step.final, process, denoiser, x, at[0][-1], at[1][-1], cond)
 
 
 def sample(
@@ -107,5 +127,9 @@ def sample(
     loop: Loop = COMPILED,
 ) -> State:
     """The last state of `trajectory`."""
-    every = len(grid) - 1
-    return trajectory(step, denoiser, process, grid, x, cond, keys, loop, every=every)[-1]
+    body, at = walk(step, denoiser, process, grid, x, cond, keys)
+    if step.final == step:
+        return loop.scan(body, x, at)[0]
+    if len(grid) > 2:
+        x, _ = loop.scan(body, x, jax.tree.map(lambda a: a[:-1], at))
+    return last_step(step, process, denoiser, x, at, cond)

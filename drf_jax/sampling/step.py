@@ -68,10 +68,13 @@ class DDIM:
         p = denoiser(x, t, cond)
         if not self.stochastic:
             return skip(process, p, s)
-        variance = self.eta**2 * posterior_variance(process, t, s)
-        eps_scale = jnp.sqrt(jnp.maximum(process.sigma(s) ** 2 - variance, 0))
-        mean = expand(process.alpha(s), x) * p.x0 + expand(eps_scale, x) * p.eps
-        return mean + expand(jnp.sqrt(variance), x) * noise
+        a_t, s_t, a_s, s_s = process.alpha(t), process.sigma(t), process.alpha(s), process.sigma(s)
+        # σ_s² − ς² = k²; the difference itself would leave rounding errors only near t = 1.
+        k = a_t * s_s**2 / (a_s * s_t)
+        eps_scale = jnp.sqrt(jnp.maximum((1 - self.eta**2) * s_s**2 + (self.eta * k) ** 2, 0))
+        spread = self.eta * jnp.sqrt(posterior_variance(process, t, s))
+        mean = expand(a_s, x) * p.x0 + expand(eps_scale, x) * p.eps
+        return mean + expand(spread, x) * noise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""The fixed networks of the golden files."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drf_jax.denoiser import static
+from drf_jax.process.mixture import GaussianMixture
+from drf_jax.process.prediction import from_output
+from drf_jax.process.schedule import Process
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TableTanh:
+    """tanh(W x + b index / 1000) on a table's index, declared to predict ``output``."""
+
+    weight: jax.Array
+    bias: jax.Array
+    process: Process = static()
+    output: str = static()
+
+    def __call__(self, x, t, cond=None):
+        index = t * self.process.steps - 1
+        out = jnp.tanh(x.reshape(len(x), -1) @ self.weight.T + self.bias * index[:, None] / 1000)
+        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
+        return from_output(self.output, out.reshape(x.shape), x, alpha, sigma)
+
+
+def mixture(z, process):
+    return GaussianMixture(*(jnp.asarray(z[f"net/gmm/{k}"]) for k in ("mu", "s", "pi")), process)
+
+
+def denoiser(z, net, process, output):
+    if net == "gmm":
+        return mixture(z, process)
+    return TableTanh(*(jnp.asarray(z[f"net/tanh/{k}"]) for k in "Wb"), process, output)
+
+
+def error(ours, golden):
+    """Largest difference, relative to the size of the golden numbers where that is above 1."""
+    return np.max(np.abs(ours - golden)) / max(1, np.max(np.abs(golden)))
+
+
+@pytest.fixture(scope="session")
+def golden():
+    folder = Path(__file__).parents[1] / "golden"
+    load = lambda name: np.load(folder / f"{name}.npz")
+    return SimpleNamespace(load=load, mixture=mixture, denoiser=denoiser, error=error)
