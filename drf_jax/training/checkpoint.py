@@ -3,9 +3,11 @@
 ``DIR/<step>/`` holds one ``TrainState``. A step appears under its name only when it is complete,
 so a killed run leaves nothing that looks like a checkpoint. ``save`` returns when the files are on
 disk: the state may then be donated. A checkpoint is independent of the mesh: the arrays come back
-in the layout of the target that is passed in.
+in the layout of the target that is passed in. ``sizes.json`` beside the state holds the sizes of its
+files, so that a file that was cut off is noticed also by a reader who needs other parts of it.
 """
 
+import json
 import os
 from logging import ERROR
 from pathlib import Path
@@ -18,6 +20,7 @@ from absl import logging
 from jaxtyping import PyTree
 
 from drf_jax.errors import UserError
+from drf_jax.evaluation.atomic import replacing
 from drf_jax.training.state import TrainState
 from drf_jax.typing import Params
 
@@ -25,6 +28,9 @@ from drf_jax.typing import Params
 logging.get_absl_logger().addFilter(
     lambda record: record.levelno >= ERROR or "orbax" not in record.pathname
 )
+
+
+SIZES = "sizes.json"
 
 
 def abstract(tree: PyTree) -> PyTree:
@@ -63,6 +69,8 @@ class Checkpoints:
         """Write the state after ``step`` updates; a checkpoint that is there already stays."""
         if step not in self._manager.all_steps():
             self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+            if jax.process_index() == 0:
+                _write_sizes(self.directory / str(step))
 
     def restore(self, target: TrainState, step: int | None = None) -> TrainState:
         """The state of ``step`` (default: the newest), laid out as ``target`` (:func:`abstract`).
@@ -124,11 +132,27 @@ def _existing_step(manager, directory, step):
     return step
 
 
+def _write_sizes(folder):
+    files = {str(f.relative_to(folder)): f.stat().st_size for f in folder.rglob("*") if f.is_file()}
+    with replacing(folder / SIZES) as file:
+        file.write(json.dumps(files).encode())
+
+
+def _is_whole(folder):
+    note = folder / SIZES
+    sizes = json.loads(note.read_text()) if note.exists() else {}
+    return all((folder / name).stat().st_size == size for name, size in sizes.items())
+
+
 def _stored_shapes(manager, directory, step):
     try:
-        return _shapes(manager.item_metadata(step).tree)
+        whole = _is_whole(directory / str(step))
+        shapes = _shapes(manager.item_metadata(step).tree)
     except Exception as error:
         raise _unreadable(directory, step) from error
+    if not whole:
+        raise _unreadable(directory, step)
+    return shapes
 
 
 def _shapes(tree):

@@ -118,6 +118,20 @@ def test_truncated_checkpoint_names_path_and_deletes_nothing(linear, tmp_path, f
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_any_file_that_was_cut_off_is_noticed(linear, tmp_path, share):
+    run = trained(linear, devices=1)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(4, run.state)
+    for file in [f for f in (tmp_path / "4").rglob("*") if f.is_file() and f.name != "sizes.json"]:
+        whole = file.read_bytes()
+        file.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(UserError, match=r"\(step 4\) cannot be read"):
+            load_ema(tmp_path, shapes(run.state.params))
+        file.write_bytes(whole)
+    load_ema(tmp_path, shapes(run.state.params))
+
+
 def test_orbax_is_quiet(linear, tmp_path, caplog):
     run = trained(linear, devices=1)
     caplog.set_level("INFO")
