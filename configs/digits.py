@@ -63,9 +63,22 @@ def get_config(arg: str = "") -> ConfigDict:
                 "drafts": 4,
             },
         },
+        "students": (),
+        "metrics": ("fd",),
+        "feature_space": "classifier-64",
+        "features": "",
+        "feature_steps": 600,
+        "statistics": "",
+        "real": 0,
+        "seeds": 1,
+        "repeats": 20,
     }
+    if arg not in ("", "smoke"):
+        raise ValueError(f"argument {arg!r}: choose smoke or none")
     if arg == "smoke":
         config.optimizer.warmup = 5
-        config.train.update(steps=20, log_every=5, checkpoint_every=10, sample_every=0, batch_size=16)
+        config.train.update(
+            steps=20, log_every=5, checkpoint_every=10, sample_every=0, batch_size=16
+        )
         config.evaluate.samples = 64
     return config

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 def get_config(arg: str = "") -> ConfigDict:
     options = set(filter(None, arg.split(",")))
-    calls = next((int(o[6:]) for o in options if o.startswith("calls=")), 8)
+    calls = 4 if "calls=4" in options else 8
+    if unknown := options - {"calls=4", "calls=8", "smoke"}:
+        raise ValueError(f"argument {min(unknown)!r}: choose among calls=8, calls=4, smoke")
     config = ConfigDict()
     config.task = "draft_refine"
     config.seed = 0
@@ -41,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "tensorboard": False,
     }
     config.mesh = {"data": 1, "draft": 1, "model": 1}
-    config.evaluate = {"samples": 1797, "batch_size": 256}
+    config.evaluate = {"samples": 1797, "batch_size": 256, "metrics": ("fd",), "seeds": 1}
     if "smoke" in options:
         config.optimizer.warmup = 2
         config.train.update(steps=10, log_every=5, checkpoint_every=5, sample_every=0, batch_size=8)

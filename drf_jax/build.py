@@ -5,16 +5,23 @@ Nothing below this module sees a ConfigDict. A config describes one run: ``task`
 """
 
 import dataclasses
+import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from drf_jax.config import choose, read, split_name
-from drf_jax.data.source import Source, load_source
+from drf_jax.config import at_least, choose, read, split_name
+from drf_jax.data.prepare import RECIPES
+from drf_jax.data.source import SOURCES, Source, load_source
 from drf_jax.denoiser import Denoiser, DenoiserLike
 from drf_jax.errors import UserError
+from drf_jax.evaluation.extractor import EXTRACTORS
+from drf_jax.evaluation.features import FEATURE_SPACE
+from drf_jax.evaluation.report import FAMILIES, family
+from drf_jax.evaluation.score import check_metrics
 from drf_jax.networks.dit import DiT
 from drf_jax.networks.drafter import DraftNetwork
 from drf_jax.networks.network import Backbone, DenoisingNetwork
@@ -35,6 +42,7 @@ from drf_jax.sampling.method import Method, driffusion_method, serial_method
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.sampling.step import DDIM, STEPS
 from drf_jax.sampling.transition import FORMS
+from drf_jax.sharding import make_mesh
 from drf_jax.training.optimizer import Optimizer
 from drf_jax.typing import Params, PRNGKey
 
@@ -46,7 +54,41 @@ PROCESSES = {
     "rectified_flow": RectifiedFlow,
 }
 BACKBONES = {"dit": DiT, "unet": UNet}
-TASKS = ("teacher", "draft_refine")
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherRun:
+    """The keys of a teacher's config."""
+
+    task: str
+    seed: int
+    data: dict
+    process: dict
+    output: str
+    network: dict
+    objective: dict
+    optimizer: dict
+    train: dict
+    mesh: dict
+    sampler: dict
+    evaluate: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentRun:
+    """The keys of a student's config; ``teacher`` is the folder of the teacher's run."""
+
+    task: str
+    seed: int
+    teacher: str
+    distill: dict
+    optimizer: dict
+    train: dict
+    mesh: dict
+    evaluate: dict
+
+
+TASKS = {"teacher": TeacherRun, "draft_refine": StudentRun}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +105,17 @@ class Train:
     keep: int = 2
     tensorboard: bool = False
 
+    def __post_init__(self):
+        positive = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep")
+        at_least(1, self, "config.train", *positive)
+        at_least(0, self, "config.train", "sample_every")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"config.train.ema = {self.ema}: must be at least 0 and below 1")
+        if self.batch_size % self.accumulate:
+            raise UserError(
+                f"config.train.accumulate = {self.accumulate}: must divide batch_size = {self.batch_size}"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
@@ -76,6 +129,12 @@ class Objective:
     weighting: str = "v"
     times: str = "stratified"
     label_dropout: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.label_dropout <= 1:
+            raise UserError(
+                f"config.objective.label_dropout = {self.label_dropout}: must be from 0 to 1"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +160,19 @@ class Distill:
         return self.teacher_steps // (self.rounds * (self.drafts + 1))
 
     def __post_init__(self):
+        positive = ("teacher_steps", "rounds", "drafts", "trajectories", "trajectory_batch")
+        at_least(1, self, "config.distill", *positive)
+        at_least(0, self, "config.distill", "on_policy_after", "batch_size_on_policy")
         nodes = self.rounds * (self.drafts + 1)
-        if min(self.rounds, self.drafts) < 1 or self.teacher_steps % nodes:
+        if self.teacher_steps % nodes:
             raise UserError(
-                f"config.distill: rounds × (drafts + 1) = {nodes} must divide teacher_steps = {self.teacher_steps}"
+                f"config.distill: rounds × (drafts + 1) = {self.rounds} × ({self.drafts} + 1) = {nodes}"
+                f" must divide teacher_steps = {self.teacher_steps}"
             )
         if self.form not in FORMS:
-            raise UserError(f"config.distill.form = {self.form!r}: choose one of {', '.join(FORMS)}")
+            raise UserError(
+                f"config.distill.form = {self.form!r}: choose one of {', '.join(FORMS)}"
+            )
         if self.trajectory_dtype not in ("float32", "float16"):
             raise UserError(
                 f"config.distill.trajectory_dtype = {self.trajectory_dtype!r}: choose float32 or float16"
@@ -115,10 +180,22 @@ class Distill:
 
 
 def task(config: Mapping[str, Any]) -> str:
-    name = config.get("task")
-    if name not in TASKS:
-        raise UserError(f"config.task = {name!r}: choose one of {', '.join(TASKS)}")
-    return name
+    """Which kind of run a config describes.
+
+    Raises:
+      UserError: unknown task, or the config has not the keys of that task, or a seed out of range.
+    """
+    run = read(choose(TASKS, config.get("task"), "config.task"), config, "config")
+    if not 0 <= run.seed < 2**32:
+        raise UserError(f"config.seed = {run.seed}: must be at least 0 and below 2**32")
+    return run.task
+
+
+def check_task(config: Mapping[str, Any], wanted: str, where: str) -> None:
+    """Raise unless the config describes a run of this kind; ``where`` it was found."""
+    found = task(config)
+    if found != wanted:
+        raise UserError(f"{where}: config.task is {found!r}, and {wanted!r} is needed here")
 
 
 def process(config: Mapping[str, Any]) -> Process:
@@ -131,7 +208,20 @@ def source(config: Mapping[str, Any]) -> Source:
     try:
         return load_source(name, **rest)
     except TypeError as error:
-        raise UserError(f"config.data: {error}") from None
+        options = inspect.signature(SOURCES[name]).parameters
+        allowed = ", ".join(["limit", *options])
+        raise UserError(f"config.data: {error}; allowed: name, {allowed}") from None
+
+
+def split(config: Mapping[str, Any], name: str) -> Source:
+    """Another split of ``config.data``.
+
+    Raises:
+      UserError: the data set has no such split, or no splits.
+    """
+    if config["data"]["name"] not in RECIPES:
+        raise UserError(f"data set {config['data']['name']!r} has no splits, so no {name!r}")
+    return source({"data": {**config["data"], "split": name}})
 
 
 def backbone(config: Mapping[str, Any], data: Source) -> Backbone:
@@ -166,8 +256,13 @@ def train(config: Mapping[str, Any]) -> Train:
     return read(Train, config["train"], "config.train")
 
 
-def mesh(config: Mapping[str, Any]) -> Mesh:
-    return read(Mesh, config["mesh"], "config.mesh")
+def mesh(config: Mapping[str, Any]) -> jax.sharding.Mesh:
+    """The run's devices: all of them where a size is −1, otherwise the first data × draft × model."""
+    sizes = dataclasses.astuple(read(Mesh, config["mesh"], "config.mesh"))
+    devices = jax.devices()
+    if min(sizes) > 0 and jax.process_count() == 1:
+        devices = devices[: math.prod(sizes)]
+    return make_mesh(*sizes, devices=devices)
 
 
 def distill(config: Mapping[str, Any]) -> Distill:
@@ -188,7 +283,9 @@ def denoising(config: Mapping[str, Any], network: DenoisingNetwork) -> Denoising
     )
 
 
-def student(config: Mapping[str, Any], teacher: DenoisingNetwork, drafts: int, form: str) -> Student:
+def student(
+    config: Mapping[str, Any], teacher: DenoisingNetwork, drafts: int, form: str
+) -> Student:
     """Draft and refine networks on the teacher's backbone; ``config`` is the teacher's."""
     return Student(
         drafter=DraftNetwork(teacher.backbone, drafts),
@@ -244,6 +341,12 @@ class DRiffusion:
     refinements: int = 1
     guidance: float = 1.0
 
+    def __post_init__(self):
+        choose(dict.fromkeys(FORMS), self.form, "form")
+        at_least(1, self, "driffusion", "drafts", "order")
+        if not 1 <= self.refinements <= self.drafts:
+            raise UserError(f"refinements = {self.refinements}: choose 1 to drafts = {self.drafts}")
+
 
 DRAFTERS = {"conservative": ConservativeDrafter, "aggressive": AggressiveDrafter}
 
@@ -290,17 +393,30 @@ SAMPLERS = {"serial": (Serial, serial_sampler), "driffusion": (DRiffusion, driff
 
 
 def method(
-    name: str, section: Mapping[str, Any], denoiser: Denoiser, data: Source, loop: Loop, path: str
+    name: str, section: Any, denoiser: Denoiser, data: Source, loop: Loop, path: str
 ) -> Method:
-    """A sampler of the teacher from a section such as ``{"name": "serial", "steps": 8}``."""
+    """A sampler of the teacher from a section such as ``{"name": "serial", "steps": 8}``.
+
+    Raises:
+      UserError: the section is wrong; the message starts with its ``path``.
+    """
     kind, rest = split_name(section, path)
     spec, make = choose(SAMPLERS, kind, f"{path}.name")
-    return make(name, read(spec, rest, path), denoiser, data, loop)
+    try:
+        return make(name, read(spec, rest, path), denoiser, data, loop)
+    except UserError as error:
+        message = str(error)
+        raise UserError(message if message.startswith(path) else f"{path}: {message}") from None
 
 
-def learned_method(
-    name: str, made: Student, params: Params, spec: Distill, loop: Loop
-) -> Method:
+def sampler_spec(section: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """A sampler's section with the defaults of all that it leaves out: equal samplers, equal specs."""
+    kind, rest = split_name(section, path)
+    spec, _ = choose(SAMPLERS, kind, f"{path}.name")
+    return {"name": kind, **dataclasses.asdict(read(spec, rest, path))}
+
+
+def learned_method(name: str, made: Student, params: Params, spec: Distill, loop: Loop) -> Method:
     """The student's own sampler, on its nodes of the teacher's grid."""
     grid = student_grid(made.process, spec)
     slots = made.slots(params)
@@ -322,13 +438,45 @@ class Evaluate:
     batch_size: int = 256
     methods: dict = dataclasses.field(default_factory=dict)
     students: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("fd",)
+    """Of `drf_jax.evaluation.score`."""
+    feature_space: str = FEATURE_SPACE
     features: str = ""
-    """File of the feature network; in the run's folder unless given."""
+    """File of the feature network; a classifier's is in the run's folder unless given."""
+    feature_steps: int = 600
+    """Updates of a classifier that has to be trained first."""
+    statistics: str = ""
+    """File of the real data's statistics (`drf stats`), used for fd instead of the data."""
+    real: int = 0
+    """At most this many real images, the first ones; 0: all."""
+    seeds: int = 1
+    """Sets of samples; with several, rows are means, with standard deviations."""
     repeats: int = 20
+
+    def __post_init__(self):
+        check_metrics(self.metrics)
+        choose(EXTRACTORS, self.feature_space, "config.evaluate.feature_space")
+        at_least(1, self, "config.evaluate", "samples", "batch_size", "seeds", "repeats")
+        at_least(1, self, "config.evaluate", "feature_steps")
+        at_least(0, self, "config.evaluate", "real")
 
 
 def evaluate(config: Mapping[str, Any]) -> Evaluate:
-    section = dict(config["evaluate"])
-    if "methods" in section:
-        section["methods"] = {name: dict(spec) for name, spec in section["methods"].items()}
-    return read(Evaluate, section, "config.evaluate")
+    return read(Evaluate, config["evaluate"], "config.evaluate")
+
+
+def methods(
+    config: Mapping[str, Any], denoiser: Denoiser, data: Source, loop: Loop
+) -> list[Method]:
+    """The teacher's samplers that ``config.evaluate.methods`` describes, by the names of their rows.
+
+    Raises:
+      UserError: one of them is wrong, or its name begins with no known family.
+    """
+    made = []
+    for name, section in evaluate(config).methods.items():
+        path = f"config.evaluate.methods.{name}"
+        if family(name) not in FAMILIES:
+            raise UserError(f"{path}: the name must begin with one of {', '.join(FAMILIES)}")
+        made.append(method(name, section, denoiser, data, loop, path))
+    return made

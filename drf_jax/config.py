@@ -1,26 +1,50 @@
 """Sections of a config, read strictly into typed dataclasses.
 
-A `ConfigDict` section becomes a frozen dataclass with the same field names. An unknown key, a missing one and a value of
-another type are errors that name the key and say what is allowed: a key that nobody reads is a bug.
+A `ConfigDict` section becomes a frozen dataclass with the same field names. An unknown key, a missing one and a value
+of another type are errors that name the key and say what is allowed: a key that nobody reads is a bug.
 """
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from ml_collections import ConfigDict
+
 from drf_jax.errors import UserError
 
 T = TypeVar("T")
 
+Mapping.register(ConfigDict)  # it has a mapping's methods
 
-def read(cls: type[T], section: Mapping[str, Any], path: str) -> T:
+
+def to_dict(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain dictionaries all the way down."""
+    return config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as JSON would give it back.
+
+    Raises:
+      UserError: it has a value that JSON does not know.
+    """
+    try:
+        return json.loads(json.dumps(to_dict(config)))
+    except TypeError as error:
+        raise UserError(f"config: {error}; use numbers, strings, lists and sections") from None
+
+
+def read(cls: type[T], section: Any, path: str) -> T:
     """Make ``cls`` from a section; ``path`` (such as ``config.train``) names it in messages.
 
     Raises:
       UserError: unknown or missing key, or a value of the wrong type.
     """
+    if not isinstance(section, Mapping):
+        raise UserError(f"{path} = {section!r}: must be a section with keys")
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     for key in section:
@@ -39,8 +63,8 @@ def describe(hint: Any) -> str:
     """A type as a message names it."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(describe(h) for h in typing.get_args(hint))
-    if hint is type(None):
-        return "None"
+    if hint in (dict, type(None)):
+        return "a section" if hint is dict else "None"
     return hint.__name__ if typing.get_origin(hint) is None else str(hint)
 
 
@@ -55,24 +79,35 @@ def convert(value: Any, hint: Any, path: str) -> Any:
                 continue
     elif origin is tuple and isinstance(value, list | tuple):
         return tuple(convert(v, args[0], f"{path}[{i}]") for i, v in enumerate(value))
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    elif hint is dict and isinstance(value, Mapping):
+        return to_dict(value)
+    elif hint in (int, float) and isinstance(value, bool):
+        pass
+    elif hint is float and isinstance(value, int | float):
         return float(value)
-    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    elif isinstance(hint, type) and hint not in (int, float) and isinstance(value, hint):
+    elif isinstance(hint, type) and isinstance(value, hint):
         return value
     raise UserError(f"{path} = {value!r}: must be {describe(hint)}")
 
 
 def choose(table: Mapping[str, T], name: Any, path: str) -> T:
     """``table[name]``, or an error that lists the names."""
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise UserError(f"{path} = {name!r}: choose one of {', '.join(sorted(table))}")
     return table[name]
 
 
-def split_name(section: Mapping[str, Any], path: str) -> tuple[str, dict[str, Any]]:
+def at_least(bound: int, section: Any, path: str, *names: str) -> None:
+    """Raise unless these fields of a section's dataclass are at least ``bound``."""
+    for name in names:
+        if getattr(section, name) < bound:
+            raise UserError(f"{path}.{name} = {getattr(section, name)}: must be at least {bound}")
+
+
+def split_name(section: Any, path: str) -> tuple[str, dict[str, Any]]:
     """The section's ``name`` and the rest of it."""
+    if not isinstance(section, Mapping):
+        raise UserError(f"{path} = {section!r}: must be a section with a name")
     rest = dict(section)
     if "name" not in rest:
         raise UserError(f"{path}.name is missing")

@@ -1,8 +1,8 @@
 """A run's folder: which experiment it holds, and where things are.
 
-    config.json    the config of the run, written before anything else
-    checkpoints/   orbax steps             metrics.jsonl    one line per log step
-    samples/       pictures on the way     results.json     of `drf evaluate`
+config.json    the config of the run, written before anything else
+checkpoints/   orbax steps             metrics.jsonl    one line per log step
+samples/       pictures on the way     results.json     of `drf evaluate`
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drf_jax.config import plain
 from drf_jax.errors import UserError
 from drf_jax.evaluation.atomic import replacing
 
@@ -23,12 +24,6 @@ FREE = (
     "train.tensorboard",
 )
 """Keys that may differ from those the run was started with: they don't change what is trained."""
-
-
-def plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as JSON would give it back."""
-    as_dict = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    return json.loads(json.dumps(as_dict))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -53,7 +48,7 @@ def difference(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str | Non
     return None
 
 
-def read_config(workdir: Path) -> dict[str, Any]:
+def read_config(workdir: str | Path) -> dict[str, Any]:
     """The config of the run in ``workdir``.
 
     Raises:
@@ -68,7 +63,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not readable JSON: {error}") from None
 
 
-def check_same(workdir: Path, config: Mapping[str, Any]) -> None:
+def check_same(workdir: str | Path, config: Mapping[str, Any]) -> None:
     """Raise unless the run in ``workdir`` is this experiment."""
     differs = difference(read_config(workdir), config)
     if differs:
@@ -77,7 +72,7 @@ def check_same(workdir: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def claim(workdir: Path, config: Mapping[str, Any]) -> Path:
+def claim(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     """Make ``workdir`` this experiment's, or check that it already is.
 
     A run that was started and has saved nothing yet may be started again with another config.
@@ -90,10 +85,11 @@ def claim(workdir: Path, config: Mapping[str, Any]) -> Path:
     if checkpoints.is_dir() and any(checkpoints.iterdir()):
         check_same(workdir, config)
         return workdir
+    text = json.dumps(plain(config), indent=1)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            file.write(json.dumps(plain(config), indent=1).encode())
+            file.write(text.encode())
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
     return workdir

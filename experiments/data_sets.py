@@ -1,14 +1,13 @@
-"""What is in the prepared data sets and how fast they are read: one results file, tables in the docs.
+"""What is in the prepared data sets and how fast they are read: one results file.
 
     python experiments/data_sets.py emoji fashion_mnist_idx --data_dir ~/data
 
-writes ``results/data_sets.json`` and the tables of ``docs/data.md``; half a minute on 2 CPU cores.
+writes ``results/data_sets.json``, from which ``report.py`` makes the tables of ``docs/data.md``; half a minute on 2 CPU
+cores.
 """
 
 import argparse
-import re
 import shlex
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -44,53 +43,12 @@ def facts(name: str, data_dir: str) -> dict[str, Any]:
     }
 
 
-def table(rows: list[list[Any]]) -> str:
-    """A Markdown table; the first row is the head."""
-    lines = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    lines.insert(1, ["---"] * len(rows[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def tables(data_sets: list[dict[str, Any]]) -> str:
-    """Counts and speeds of all, then the parts of those that have parts."""
-    head = ["data set", "image", "train", "test", "first epoch, images/s", "later, images/s"]
-    rows = [
-        [
-            data["dataset"],
-            "×".join(map(str, data["image_shape"])),
-            data["splits"]["train"],
-            data["splits"].get("test", 0),
-            int(round(data["first_epoch_images_per_second"], -2)),
-            int(round(data["later_images_per_second"], -2)),
-        ]
-        for data in data_sets
-    ]
-    parts = [["part", "images", "licence", "left out"]]
-    for data in data_sets:
-        for part, count in data["counts"].items():
-            reasons = [
-                f"{n} ({why.removeprefix(part + ': ')})"
-                for why, n in data["left_out"].items()
-                if why.startswith(f"{part}: ")
-            ]
-            licence = data["licences"].get(part, "")
-            parts.append(
-                [f"{data['dataset']} {part}", count, licence, ", ".join(reasons) or "none"]
-            )
-    return table([head, *rows]) + "\n" + (table(parts) if len(parts) > 1 else "")
-
-
 def main(names: list[str], data_dir: str) -> None:
-    """Measures, then writes the results file and the tables."""
+    """Measures, then writes the results file."""
     data_sets = [facts(name, data_dir) for name in names]
     command = shlex.join(["python", "experiments/data_sets.py", *names])
     path = ROOT / "results" / "data_sets.json"
     write_results(path, [], {"batch": BATCH}, command, {"data_sets": data_sets})
-    page = ROOT / "docs" / "data.md"
-    marked = re.compile(r"(<!-- data_sets -->\n).*(<!-- /data_sets -->)", re.DOTALL)
-    text = marked.sub(lambda m: m[1] + tables(data_sets) + m[2], page.read_text(encoding="utf-8"))
-    page.write_text(text, encoding="utf-8")
-    sys.stdout.write(tables(data_sets))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,63 @@
 """The suite runs on 8 virtual CPU devices; a single-device test uses ``jax.devices()[:1]``."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+# An empty name: the commands under test keep no compiled programs in the home folder.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+
+TINY = {"width": 16, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="session")
+def quick_compile():
+    """A context in which XLA compiles quickly rather than well."""
+    import contextlib
+
+    import jax
+
+    @contextlib.contextmanager
+    def quick():
+        jax.config.update("jax_disable_most_optimizations", True)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_disable_most_optimizations", False)
+
+    return quick
+
+
+@pytest.fixture(scope="session")
+def run_demo(quick_compile):
+    """``run_demo(out)``: ``drf demo --arg smoke`` with tiny networks and the 4-call student only."""
+    from drf_jax.cli.main import main
+    from drf_jax.configs import digits
+    from drf_jax.runs import demo
+
+    def tiny(arg, get_config=digits.get_config):
+        config = get_config(arg)
+        config.network.update(TINY)
+        config.evaluate.update(samples=32, batch_size=1, repeats=2, feature_steps=30)
+        return config
+
+    def run(out):
+        with pytest.MonkeyPatch.context() as patch, quick_compile():
+            patch.setattr(digits, "get_config", tiny)
+            patch.setattr(demo, "CALLS", (4,))
+            assert main(["demo", "--out", str(out), "--arg", "smoke"]) == 0
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, run_demo) -> Path:
+    """The folder that ``run_demo`` made: ``teacher``, ``learned-4``, ``results.json``, pictures."""
+    out = tmp_path_factory.mktemp("demo") / "runs"
+    run_demo(out)
+    return out

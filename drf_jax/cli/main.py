@@ -9,9 +9,11 @@ from pathlib import Path
 
 import jax
 from absl import flags, logging
-from ml_collections import config_flags
 
 from drf_jax import build
+from drf_jax.cli.config_file import define_config
+from drf_jax.cli.data import define_prepare, prepare_data
+from drf_jax.cli.measure import define_features, define_stats, features, stats
 from drf_jax.errors import UserError
 
 USAGE = """usage: drf <command> [flags]
@@ -20,10 +22,15 @@ USAGE = """usage: drf <command> [flags]
   drf sample    --config FILE[:arg] --workdir DIR [--count N] [--out PNG]    draw samples of a run
   drf evaluate  --config FILE[:arg] --workdir DIR                            table and picture of a run
   drf demo      [--out DIR] [--arg smoke]                                    everything, on the embedded digits
+
+  drf data prepare NAME --data_dir DIR [--title T] [--options k=v,k=v]       make a data set, once
+  drf features train --config FILE --out NPZ [--steps N]                     classifier to measure FD with
+  drf stats     --config FILE --out NPZ --features NPZ | --inception FILE    statistics of the real data
+                [--resize pytorch-fid|clean-fid|tf1] [--split train]
 """
 
 
-def train(f: flags.FlagValues) -> None:
+def train(f: flags.FlagValues, command: str) -> None:
     from drf_jax.runs.student import train_student
     from drf_jax.runs.teacher import train_teacher
 
@@ -31,50 +38,47 @@ def train(f: flags.FlagValues) -> None:
     runs[build.task(f.config)](f.config, f.workdir)
 
 
-def sample(f: flags.FlagValues) -> None:
+def sample(f: flags.FlagValues, command: str) -> None:
     from drf_jax.runs.sample import sample
 
     path = Path(f.out) if f.out else Path(f.workdir) / "samples" / "grid.png"
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--out {path}: the picture is a PNG, its name must end in .png")
     sample(f.config, f.workdir, path, f.count)
     print(path)
 
 
-def evaluate(f: flags.FlagValues) -> None:
+def evaluate(f: flags.FlagValues, command: str) -> None:
     from drf_jax.runs.evaluate import evaluate, table
 
-    print(table(evaluate(f.config, f.workdir, command())))
+    print(table(evaluate(f.config, f.workdir, command)))
 
 
-def demo(f: flags.FlagValues) -> None:
+def demo(f: flags.FlagValues, command: str) -> None:
     from drf_jax.runs.demo import demo
     from drf_jax.runs.evaluate import table
 
-    print(table(demo(f.out, f.arg, command())))
+    print(table(demo(f.out, f.arg, command)))
     print(f"{f.out}/results.json  {f.out}/samples.png  {f.out}/quality.png")
 
 
-def command() -> str:
-    """What the user typed, to stand beside the figures."""
-    return shlex.join(["drf", *sys.argv[1:]])
+def define_run(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    flags.DEFINE_string("workdir", "", "folder of the run", flag_values=f)
+    return define_config(f, argv)
 
 
-def define_run(f: flags.FlagValues) -> None:
-    config_flags.DEFINE_config_file(
-        "config", None, "file with get_config(arg), as FILE or FILE:arg", flag_values=f
+def define_sample(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    flags.DEFINE_string(
+        "out", "", "picture to write; in the run's folder unless given", flag_values=f
     )
-    flags.DEFINE_string("workdir", None, "folder of the run", flag_values=f)
-    flags.mark_flags_as_required(["config", "workdir"], flag_values=f)
-
-
-def define_sample(f: flags.FlagValues) -> None:
-    define_run(f)
-    flags.DEFINE_string("out", "", "picture to write; in the run's folder unless given", flag_values=f)
     flags.DEFINE_integer("count", 64, "samples to draw", lower_bound=1, flag_values=f)
+    return define_run(f, argv)
 
 
-def define_demo(f: flags.FlagValues) -> None:
+def define_demo(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_string("out", "runs/demo", "folder of everything", flag_values=f)
     flags.DEFINE_string("arg", "", "argument of the configs, such as smoke", flag_values=f)
+    return list(argv)
 
 
 COMMANDS: dict[str, tuple[Callable, Callable]] = {
@@ -82,7 +86,11 @@ COMMANDS: dict[str, tuple[Callable, Callable]] = {
     "sample": (define_sample, sample),
     "evaluate": (define_run, evaluate),
     "demo": (define_demo, demo),
+    "data prepare": (define_prepare, prepare_data),
+    "features train": (define_features, features),
+    "stats": (define_stats, stats),
 }
+"""Words of the command -> its flags and what it does."""
 
 
 def compilation_cache() -> None:
@@ -94,35 +102,50 @@ def compilation_cache() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``argv`` (without the program's name); returns the exit code."""
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if not argv or argv[0] == "help" or {"-h", "--help"} & set(argv):
         print(USAGE)
         return 0 if argv else 2
     logging.set_verbosity(logging.WARNING)
     try:
-        if argv[0] not in COMMANDS:
-            raise UserError(f"unknown command {argv[0]!r}: choose one of {', '.join(COMMANDS)}")
-        define, act = COMMANDS[argv[0]]
-        values = parse(define, argv)
+        words = 2 if " ".join(argv[:2]) in COMMANDS else 1
+        name = " ".join(argv[:words])
+        if name not in COMMANDS:
+            raise UserError(f"unknown command {name!r}: choose one of {', '.join(COMMANDS)}")
+        define, act = COMMANDS[name]
+        values = parse(define, [name, *argv[words:]])
         compilation_cache()
-        act(values)
+        act(values, shlex.join(["drf", *argv]))
     except UserError as error:
-        print(f"drf: {error}", file=sys.stderr)
-        return 2
+        return fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return fail(f"cannot read or write {error.filename}: {error.strerror}")
     return 0
 
 
-def parse(define: Callable[[flags.FlagValues], None], argv: Sequence[str]) -> flags.FlagValues:
+def fail(message: str) -> int:
+    """Say what is wrong in one line; returns the exit code."""
+    print(f"drf: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def parse(
+    define: Callable[[flags.FlagValues, Sequence[str]], list[str]], argv: Sequence[str]
+) -> flags.FlagValues:
     """The command's flags; whatever absl and ml_collections make of bad ones becomes a `UserError`."""
     values = flags.FlagValues()
-    define(values)
     try:
-        rest = values(list(argv))
-    except UserError:
-        raise
-    except Exception as error:  # absl raises its own types, ml_collections KeyError, TypeError, ...
-        raise UserError(" ".join(str(error).split())) from None
+        rest = values(define(values, argv))
+    except flags.UnrecognizedFlagError as error:
+        allowed = ", ".join(f"--{name}" for name in values if "." not in name)
+        raise UserError(f"unknown flag --{error.flagname}; allowed: {allowed}") from None
+    except flags.Error as error:
+        raise UserError(str(error)) from None
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}; see drf --help")
+    if "workdir" in values and not values.workdir:
+        raise UserError("--workdir is missing: the folder of the run")
     return values
 
 

@@ -54,7 +54,7 @@ def prepare(name: str, data_dir: str | Path, title: str = "", **options: Any) ->
 
     Args:
       name: one of ``RECIPES``.
-      data_dir: the folder of all prepared data sets.
+      data_dir: the folder of all prepared data sets; "~" is the home folder.
       title: tells apart data sets of one recipe with different options; may be empty.
       **options: of the recipe, as values or as texts ("32").
 
@@ -79,7 +79,8 @@ def prepare(name: str, data_dir: str | Path, title: str = "", **options: Any) ->
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        records, card = recipe.write(partial, Path(data_dir) / ".cache", **options)
+        cache = Path(data_dir).expanduser() / ".cache"
+        records, card = recipe.write(partial, cache, **options)
         write_card(records, replace(card, family=title or card.family, options=options))
         os.rename(records, final)
     finally:
@@ -95,7 +96,7 @@ def home_of(name: str, data_dir: str | Path, title: str = "") -> Path:
     """
     if title and not re.fullmatch(r"[A-Za-z][\w-]*", title):
         raise UserError(f"title {title!r} must be a letter, then letters, digits, '_' and '-'")
-    return Path(data_dir) / name / title
+    return Path(data_dir).expanduser() / name / title
 
 
 def _all_options(name: str, recipe: Recipe, options: dict[str, Any]) -> dict[str, Any]:

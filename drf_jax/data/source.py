@@ -45,15 +45,33 @@ SOURCES: dict[str, Callable[..., Source]] = {
 """Every data set by its name; the values are called with the options of the configuration."""
 
 
-def load_source(name: str, **options: Any) -> Source:
-    """The source of that name.
+class First:
+    """The first ``limit`` elements of a source, under the same name; all if it has fewer."""
+
+    def __init__(self, source: Source, limit: int):
+        if limit < 1:
+            raise UserError(f"data set {source.name!r}: limit {limit} must be at least 1")
+        self.name, self.image_shape = source.name, source.image_shape
+        self.num_classes = source.num_classes
+        self._source, self._length = source, min(limit, len(source))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: SupportsIndex) -> Example:
+        return self._source[range(self._length)[index]]
+
+
+def load_source(name: str, limit: int | None = None, **options: Any) -> Source:
+    """The source of that name; where ``limit`` is given, its first so many elements.
 
     Raises:
-      UserError: there is no such source.
+      UserError: there is no such source, or the limit is below 1.
     """
     if name not in SOURCES:
         raise UserError(f"data set {name!r} is unknown; known: {', '.join(sorted(SOURCES))}")
-    return SOURCES[name](**options)
+    source = SOURCES[name](**options)
+    return source if limit is None else First(source, limit)
 
 
 def take(

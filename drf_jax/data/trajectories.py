@@ -70,6 +70,7 @@ def make_trajectories(
     done = _done(path, note, wanted)
     if done is None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        note.unlink(missing_ok=True)
         states = np.lib.format.open_memmap(path, "w+", dtype, (count, *shape))
         done = 0
     elif done < count:
@@ -89,9 +90,15 @@ def make_trajectories(
                     file.write(json.dumps({**wanted, "done": done}, indent=1).encode())
 
 
+def made_with(path: Path) -> dict[str, Any]:
+    """What the trajectories in ``path`` depend on, also when only their JSON file is left; or nothing."""
+    note = path.with_suffix(".json")
+    return json.loads(note.read_text()) if note.exists() else {}
+
+
 def _done(path, note, wanted):
     """How many trajectories are there; None where there is no cache."""
-    if not note.exists():
+    if not note.exists() or not path.exists():
         return None
     try:
         found = json.loads(note.read_text())

@@ -16,6 +16,8 @@ from jaxtyping import Float32, UInt8
 from drf_jax.errors import UserError
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.inception import load_inception
+from drf_jax.evaluation.random_inception import FEATURE_SPACE as RANDOM
+from drf_jax.evaluation.random_inception import random_inception
 from drf_jax.evaluation.resize import RESIZES
 
 
@@ -50,8 +52,9 @@ class Extractor(Protocol):
 EXTRACTORS: dict[str, Callable[[str | os.PathLike], Extractor]] = {
     FEATURE_SPACE: load_classifier,
     **{f"inception-{name}": partial(load_inception, resize=name) for name in RESIZES},
+    RANDOM: random_inception,
 }
-"""Feature space -> loader of its weights file."""
+"""Feature space -> loader of its weights file; the random one takes none."""
 
 
 def load_extractor(feature_space: str, path: str | os.PathLike) -> Extractor:

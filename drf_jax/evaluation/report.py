@@ -28,27 +28,42 @@ KEYS: dict[str, str] = {
     "network_evaluations": "network evaluations of one sample (NFE)",
     "drafts": "states drafted in one round, K",
     "refinements": "refinement passes in one round, m",
+    "tolerance": "draft–refine error at which a sample stops refining; calls are then means",
+    "form": "reuse step of the refinement, noise or data",
+    "draft_form": "reuse step of the drafts, where it is not ``form``",
+    "order": "predictions that a draft is extrapolated through; 1 holds the newest still",
     "rounds": "draft-refine rounds",
     "devices": "accelerators used for one batch",
     "resolution": "image side in pixels",
     "batch": "samples in one timed call",
     "params": "parameters of the networks that the sampler runs",
+    "weights": "where the parameters come from, if not from training",
     "train_seconds": "training time on top of the teacher's",
     "samples": "samples that were scored",
     "seed": "of sampling, and of training where there is any",
+    "seeds": "sets of samples, from seed on; every number is the mean over them",
     "feature_space": "where fd, kid, precision and recall are measured",
     "fd": "Fréchet distance to the data",
+    "fd_sd": "its standard deviation over the seed sets",
     "kid": "kernel distance to the data",
-    "kid_sd": "its standard deviation over subsets",
+    "kid_sd": "its standard deviation over the seed sets; of one set, over subsets",
     "precision": "part of the samples inside the data's manifold",
+    "precision_sd": "its standard deviation over the seed sets",
     "recall": "part of the data inside the samples' manifold",
+    "recall_sd": "its standard deviation over the seed sets",
     "density": "how many of the data's neighbourhoods a sample is in, per neighbour",
+    "density_sd": "its standard deviation over the seed sets",
     "coverage": "part of the data with a sample in their neighbourhood",
+    "coverage_sd": "its standard deviation over the seed sets",
     "nearest_ratio": "distance to the training data, samples' median over held-out data's",
     "suspicious_share": "part of the samples as near to the training data as 1% of held-out data",
     "rmse_to_teacher": "mean over samples of the RMSE to the teacher's sample",
+    "rmse_to_teacher_sd": "its standard deviation over the seed sets",
     "rmse_to_teacher_p50": "its median",
     "rmse_to_teacher_p99": "its 99th percentile",
+    "rmse_to_teacher_rms": "its root mean square, which a few far samples rule",
+    "rmse_to_ode": "mean over samples of the RMSE to the exact solution of the sampling ODE",
+    "psnr_to_teacher": "mean over samples of the PSNR to the teacher's sample, in dB",
     "ms_batch1": "median milliseconds of one sample alone",
     "p50_ms": "median milliseconds of one call at ``batch``",
     "p95_ms": "95th percentile of the same",
@@ -141,6 +156,8 @@ def markdown_table(
 ) -> str:
     """A Markdown table of the rows, numbers right-aligned; what a row leaves out shows as "–".
 
+    A number whose row has its standard deviation (``fd`` and ``fd_sd``) shows as "mean ± sd".
+
     Args:
       rows: result rows.
       columns: keys in order, or key -> heading.
@@ -156,7 +173,7 @@ def markdown_table(
     lines = [
         list(headings.values()),
         [":---" if text[key] else "---:" for key in headings],
-        *([_cell(r.get(key)) for key in headings] for r in rows),
+        *([_cell(r.get(key), r.get(f"{key}_sd")) for key in headings] for r in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -180,7 +197,9 @@ def git_commit() -> str:
     return commit if Path(top) == root else "unknown"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, deviation: float | None = None) -> str:
+    if deviation is not None:
+        return f"{_cell(value)} ± {deviation:.2g}"
     if value is None:
         return "–"
     if isinstance(value, float):

@@ -23,6 +23,7 @@ CALLS = (8, 4)
 def demo(out: str | Path, arg: str = "", command: str = "drf demo") -> list[Row]:
     """Run everything; ``arg`` is passed to the configs (``smoke``)."""
     out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
     config = digits.get_config(arg)
     config.evaluate.students = tuple(str(out / f"learned-{calls}") for calls in CALLS)
     say(f"1/4 teacher: {config.train.steps} updates")

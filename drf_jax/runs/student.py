@@ -4,7 +4,6 @@ The first ``on_policy_after`` updates are teacher-forced, the rest on-policy. Th
 folder and the hash of its parameters; its parameters are in no student checkpoint.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,12 @@ import jax
 import numpy as np
 
 from drf_jax import build
-from drf_jax.data.trajectories import Trajectories, make_trajectories, trajectory_batches
+from drf_jax.data.trajectories import (
+    Trajectories,
+    made_with,
+    make_trajectories,
+    trajectory_batches,
+)
 from drf_jax.errors import UserError
 from drf_jax.networks.transfer import drafter_from_teacher, refiner_from_teacher
 from drf_jax.objectives.draft_refine import OnPolicy, Student, TeacherForced
@@ -31,7 +35,6 @@ from drf_jax.sampling import serial
 from drf_jax.sampling.grid import make_grid
 from drf_jax.sampling.method import Method, compile_for
 from drf_jax.sampling.step import DDIM
-from drf_jax.sharding import make_mesh
 from drf_jax.training.checkpoint import Checkpoints, load_ema
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog
@@ -44,18 +47,36 @@ from drf_jax.workdir import check_same, claim, read_config
 TRAJECTORY = 3
 """Folded into the student's seed: the key of the trajectories' noises."""
 
+TRAJECTORIES = "trajectories.npy"
+
 
 def train_student(config: Mapping[str, Any], workdir: str | Path) -> None:
     """Train until ``config.train.steps``, going on with what is in ``workdir``."""
-    spec, distill, optimizer_spec = build.train(config), build.distill(config), build.optimizer(config)
+    build.check_task(config, "draft_refine", "config")
+    spec, distill, optimizer_spec = (
+        build.train(config),
+        build.distill(config),
+        build.optimizer(config),
+    )
     optimizer = make_optimizer(optimizer_spec, spec.steps)
-    mesh = make_mesh(**dataclasses.asdict(build.mesh(config)))
+    mesh = build.mesh(config)
     teacher = load_teacher(config["teacher"])
     student = build.student(teacher.config, teacher.network, distill.drafts, distill.form)
-    workdir = claim(workdir, config)
-
-    trajectories = teacher_trajectories(teacher, config, distill, workdir / "trajectories.npy")
+    loop = build.loop(teacher.config)
     grid = tuple(build.student_grid(student.process, distill).tolist())
+    # What is wrong in the evaluation fails here, not after the training.
+    build.methods(config, teacher.denoiser, teacher.data, loop)
+    on_policy_size = distill.batch_size_on_policy or max(spec.batch_size // distill.rounds, 1)
+    parts = spec.accumulate * mesh.shape["data"] * mesh.shape["draft"]
+    if distill.on_policy_after < spec.steps and on_policy_size % parts:
+        raise UserError(
+            f"config.distill.batch_size_on_policy = {on_policy_size}: must be a multiple of {parts}"
+            f" (devices and config.train.accumulate = {spec.accumulate})"
+        )
+    workdir = claim(workdir, config)
+    check_teacher(workdir, teacher)
+
+    trajectories = teacher_trajectories(teacher, config, distill, workdir / TRAJECTORIES)
     state, shardings = init_sharded(
         lambda key: create_state(init_params(student, teacher, distill.drafts, key), optimizer),
         mesh,
@@ -64,7 +85,6 @@ def train_student(config: Mapping[str, Any], workdir: str | Path) -> None:
     )
 
     shared = (student, grid, distill.rounds, distill.draft_weight)
-    loop = build.loop(teacher.config)
     objectives = (TeacherForced(*shared), OnPolicy(*shared, scan=loop.scan))
     forced, on_policy = (
         jit_step(make_train_step(f, optimizer, spec.ema, spec.accumulate), mesh, shardings)
@@ -72,13 +92,14 @@ def train_student(config: Mapping[str, Any], workdir: str | Path) -> None:
     )
     seed = config["seed"]
     forced_batches = trajectory_batches(trajectories, spec.batch_size, seed)
-    on_policy_size = distill.batch_size_on_policy or max(spec.batch_size // distill.rounds, 1)
     on_policy_batches = trajectory_batches(trajectories, on_policy_size, seed + 1)
     switch = distill.on_policy_after
 
     def draw(done, state):
         method = learned(student, state.ema, distill, teacher)
-        grid_of_samples(method, teacher.config, teacher.data, workdir / "samples" / f"{done:07d}.png")
+        grid_of_samples(
+            method, teacher.config, teacher.data, workdir / "samples" / f"{done:07d}.png"
+        )
 
     with (
         Checkpoints(workdir / "checkpoints", spec.keep) as checkpoints,
@@ -133,7 +154,12 @@ def teacher_trajectories(
         distill.trajectories,
         (nodes, *teacher.data.image_shape),
         lambda index: condition_of(teacher.data, index),
-        {"teacher": teacher.sha256, "grid": distill.grid, "steps": distill.teacher_steps, "seed": config["seed"]},
+        {
+            "teacher": teacher.sha256,
+            "grid": distill.grid,
+            "steps": distill.teacher_steps,
+            "seed": config["seed"],
+        },
         distill.trajectory_batch,
         distill.trajectory_dtype,
     )
@@ -150,6 +176,16 @@ def learned(student: Student, params: Params, distill: build.Distill, teacher: T
     return build.learned_method(name, student, params, distill, build.loop(teacher.config))
 
 
+def check_teacher(workdir: Path, teacher: Teacher) -> None:
+    """Raise if the student in ``workdir`` was distilled from other parameters than this teacher's."""
+    made_by = made_with(workdir / TRAJECTORIES).get("teacher", teacher.sha256)
+    if made_by != teacher.sha256:
+        raise UserError(
+            f"{workdir} was distilled from another teacher: its parameters had SHA-256 {made_by[:12]}…"
+            f" and those given now have {teacher.sha256[:12]}…; use that teacher or another --workdir"
+        )
+
+
 def load_student(
     workdir: str | Path, teacher: Teacher, config: Mapping[str, Any] | None = None
 ) -> tuple[Method, Params]:
@@ -161,7 +197,10 @@ def load_student(
     workdir = Path(workdir)
     if config is not None:
         check_same(workdir, config)
-    distill = build.distill(read_config(workdir))
+    config = read_config(workdir)
+    build.check_task(config, "draft_refine", str(workdir))
+    check_teacher(workdir, teacher)
+    distill = build.distill(config)
     student = build.student(teacher.config, teacher.network, distill.drafts, distill.form)
     shapes = jax.eval_shape(
         lambda: build.init_student(student, teacher.data, distill.drafts, jax.random.key(0))

@@ -18,7 +18,6 @@ from drf_jax.evaluation.figure import image_grid
 from drf_jax.evaluation.generate import generate
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.sampling.method import Method
-from drf_jax.sharding import make_mesh
 from drf_jax.training.checkpoint import Checkpoints, load_ema
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog
@@ -38,12 +37,16 @@ def root_key(seed: int, use: int) -> jax.Array:
 
 def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
     """Train until ``config.train.steps``, going on with what is in ``workdir``."""
+    build.check_task(config, "teacher", "config")
     spec, data = build.train(config), build.source(config)
     network = DenoisingNetwork(build.backbone(config, data))
     objective, optimizer_spec = build.denoising(config, network), build.optimizer(config)
-    teacher_method(config, data, None)  # fails here, not after the training
+    untrained = Denoiser({}, network, objective.process, objective.output)
+    teacher_method(config, data, untrained)  # these fail here, not after the training
+    build.methods(config, untrained, data, build.loop(config))
     optimizer = make_optimizer(optimizer_spec, spec.steps)
-    mesh = make_mesh(**dataclasses.asdict(build.mesh(config)))
+    examples = batches(data, spec.batch_size, config["seed"])
+    mesh = build.mesh(config)
     workdir = claim(workdir, config)
 
     state, shardings = init_sharded(
@@ -54,7 +57,6 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
     )
     step = make_train_step(objective, optimizer, spec.ema, spec.accumulate)
     step = jit_step(step, mesh, shardings)
-    examples = batches(data, spec.batch_size, config["seed"])
 
     def batch(i):
         stored = examples(i)
@@ -96,10 +98,8 @@ def condition_of(data: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
     return condition(data, np.array([data[int(i) % len(data)]["label"] for i in indices], np.int32))
 
 
-def teacher_method(config: Mapping[str, Any], data: Source, denoiser: Denoiser | None) -> Method:
+def teacher_method(config: Mapping[str, Any], data: Source, denoiser: Denoiser) -> Method:
     """The teacher's own sampler, ``config.sampler``."""
-    if denoiser is None:
-        denoiser = Denoiser({}, None, build.process(config), build.output(config))
     return build.method(
         "teacher", config["sampler"], denoiser, data, build.loop(config), "config.sampler"
     )
@@ -143,6 +143,7 @@ def load_teacher(workdir: str | Path, config: Mapping[str, Any] | None = None) -
     if config is not None:
         check_same(workdir, config)
     config = read_config(workdir)
+    build.check_task(config, "teacher", str(workdir))
     data = build.source(config)
     network = DenoisingNetwork(build.backbone(config, data))
     shapes = jax.eval_shape(lambda: build.init_teacher(network, data, jax.random.key(0)))

@@ -32,3 +32,16 @@ def test_take_keeps_the_order():
     np.testing.assert_array_equal(images[0], images[2])
     np.testing.assert_array_equal(images[1], source[2]["image"])
     np.testing.assert_array_equal(labels, [5, 2, 5])  # the set starts with 0, 1, 2, ..., 9
+
+
+def test_a_limit_keeps_the_first_examples():
+    few = load_source("digits", limit=7)
+    assert isinstance(few, Source) and len(few) == 7
+    assert (few.name, few.image_shape, few.num_classes) == ("digits", (8, 8, 1), 10)
+    np.testing.assert_array_equal(take(few, range(7))[0], take(load_source("digits"), range(7))[0])
+    np.testing.assert_array_equal(few[-1]["image"], load_source("digits")[6]["image"])
+    with pytest.raises(IndexError):
+        few[7]
+    assert len(load_source("digits", limit=10**6)) == 1797
+    with pytest.raises(UserError, match="limit 0 must be at least 1"):
+        load_source("digits", limit=0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from drf_jax.evaluation.fidelity import rmse_to_reference
+from drf_jax.evaluation.fidelity import psnr_to_reference, rmse, rmse_to_reference
 
 
 def test_mean_and_quantiles_are_over_the_samples():
@@ -21,3 +21,18 @@ def test_root_of_the_mean_square_is_taken_within_a_sample():
 def test_zero_against_itself():
     x = np.random.default_rng(0).normal(size=(5, 3))
     assert rmse_to_reference(x, x) == {"mean": 0, "p50": 0, "p99": 0}
+
+
+def test_many_samples_are_read_part_by_part():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 2500, 3, 2)).astype(np.float32)
+    exact = np.sqrt(np.square(x.astype(float) - y).mean((1, 2)))
+    np.testing.assert_allclose(rmse(x, y), exact, rtol=1e-12)
+
+
+def test_psnr_is_that_of_images_in_minus_one_to_one():
+    reference = np.zeros((2, 4), np.float32)
+    samples = reference + np.float32([[0.2], [0.02]])
+    assert psnr_to_reference(samples, reference) == pytest.approx((20 + 40) / 2, abs=1e-4)
+    samples[0] = 0
+    assert psnr_to_reference(samples, reference) is None

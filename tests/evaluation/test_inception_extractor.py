@@ -94,7 +94,7 @@ def test_unknown_names_and_other_weights_are_refused(tmp_path):
         load_extractor("inception", path)
     with pytest.raises(UserError, match=r"w\.npz holds other weights: .*Conv2d_1a_3x3"):
         load_inception(path)
-    for space in EXTRACTORS:
+    for space in EXTRACTORS.keys() - {"random-inception"}:
         with pytest.raises(UserError, match=r"none\.npz does not exist"):
             load_extractor(space, tmp_path / "none.npz")
 

@@ -104,3 +104,11 @@ def test_results_are_strict_json(tmp_path):
         write_results(tmp_path / "r.json", [], {"x": float("inf")}, "")
     write_results(tmp_path / "r.json", [], {"x": 1.0}, "")
     json.loads((tmp_path / "r.json").read_text())
+
+
+def test_markdown_table_shows_the_deviation_beside_its_number():
+    rows = [row(method="a", fd=1.5, fd_sd=0.123), row(method="b", fd=2.0)]
+    assert markdown_table(rows, ["method", "fd"]).splitlines()[2:] == [
+        "| a | 1.5 ± 0.12 |",
+        "| b | 2 |",
+    ]

@@ -1,0 +1,107 @@
+"""Line charts: a quantity against another for several families, panels side by side.
+
+A family has the same colour and marker in every panel that it appears in.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.figure import COLOURS, FAINT, INK, MARKERS
+
+Points = Sequence[tuple[int | float, int | float]]
+
+PALETTE = (*COLOURS, "#882255", "#8C7B2B", "#8C564B", "#44AA99")
+DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One chart; the x axis is logarithmic, the y axis has the scale ``y_scale`` (log or linear)."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Mapping[str, Points]
+    """Family -> its (x, y); joined in order of x."""
+    guides: Mapping[str, Points] = dataclasses.field(default_factory=dict)
+    """Broken grey lines without markers: bounds, ideals."""
+    y_scale: str = "log"
+
+
+def line_figure(path: str | os.PathLike, panels: Sequence[Panel]) -> None:
+    """Write panels side by side (png, pdf or svg); the folder is made.
+
+    Raises:
+      UserError: a panel has no point, or one that its scale cannot show.
+    """
+    families = list(dict.fromkeys(name for panel in panels for name in panel.lines))
+    style = {
+        name: {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, name in enumerate(families)
+    }
+    figure = Figure((4.8 * len(panels), 4.8), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _check(panel)
+        for name, points in panel.lines.items():
+            xs, ys = zip(*sorted(points), strict=True)
+            axes.plot(xs, ys, lw=1.4, ms=6.5, mec="white", mew=0.8, label=name, **style[name])
+        for dashes, (name, points) in zip(DASHES, panel.guides.items(), strict=False):
+            xs, ys = zip(*points, strict=True)
+            axes.plot(xs, ys, color=FAINT, lw=0.9, ls=dashes, zorder=0, label=name)
+        _decorate(axes, panel)
+    FigureCanvasAgg(figure)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=200, facecolor="white")
+
+
+def _check(panel: Panel) -> None:
+    points = [p for line in (*panel.lines.values(), *panel.guides.values()) for p in line]
+    if not all(panel.lines.values()) or not points:
+        raise UserError(f"figure panel {panel.title!r}: every line needs a point")
+    for x, y in points:
+        if x <= 0 or (panel.y_scale == "log" and y <= 0):
+            raise UserError(f"figure panel {panel.title!r}: {(x, y)} has no logarithm")
+
+
+def _decorate(axes: Axes, panel: Panel) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale(panel.y_scale)
+    # A tick at every x, thinned where two would touch.
+    xs = sorted({x for line in panel.lines.values() for x, _ in line if float(x).is_integer()})
+    ticks = []
+    for x in xs:
+        if not ticks or x > 1.17 * ticks[-1]:
+            ticks.append(x)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    if panel.y_scale == "log":
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 8 * low else "all"))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_title(panel.title, fontsize=10, color=INK, loc="left")
+    axes.set_xlabel(panel.x_label, color=INK)
+    axes.set_ylabel(panel.y_label, color=INK)
+    axes.grid(axis="y", color="#e6e6e6", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
+    entries = len(panel.lines) + len(panel.guides)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(-0.02, -0.14),
+        ncols=1 if entries < 4 else 2,
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+    )

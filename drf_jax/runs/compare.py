@@ -1,0 +1,113 @@
+"""One row for every method: what is measured on its samples, against the data and against the teacher."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from drf_jax import build
+from drf_jax.data.source import Source
+from drf_jax.errors import UserError
+from drf_jax.evaluation.extractor import Extractor
+from drf_jax.evaluation.fidelity import psnr_to_reference, rmse_to_reference
+from drf_jax.evaluation.latency import latency
+from drf_jax.evaluation.reference import Reference, state_features
+from drf_jax.evaluation.report import Row, row
+from drf_jax.evaluation.score import over_seeds, score
+from drf_jax.runs.teacher import condition_of
+from drf_jax.sampling.method import Method
+
+Draw = Callable[[Method, int], np.ndarray]
+"""``(method, seed) -> samples [n, *state]``."""
+
+
+def batch_one_latency(method: Method, data: Source, repeats: int) -> float:
+    """Median milliseconds of one sample alone, on one device."""
+    keys = jax.random.split(jax.random.key(0), 1)
+    cond = jax.tree.map(jnp.asarray, condition_of(data, np.arange(1)))
+    noise = jnp.zeros((1, *data.image_shape))
+    return latency(method.sampler, noise, keys, cond, repeats=repeats)["p50_ms"]
+
+
+def numbers(
+    states: Float[np.ndarray, "n *state"],
+    teacher: Float[np.ndarray, "n *state"],
+    extractor: Extractor,
+    real: Reference,
+    metrics: Sequence[str],
+) -> dict[str, float | None]:
+    """What is measured on one set of samples: row keys to numbers."""
+    fidelity = rmse_to_reference(states, teacher)
+    return score(state_features(extractor, states), real, metrics) | {
+        "rmse_to_teacher": fidelity["mean"],
+        "rmse_to_teacher_p50": fidelity["p50"],
+        "rmse_to_teacher_p99": fidelity["p99"],
+        "psnr_to_teacher": psnr_to_reference(states, teacher),
+    }
+
+
+def compare(
+    methods: Sequence[Method],
+    reference: Method,
+    data: Source,
+    extractor: Extractor,
+    real: Callable[[], Reference],
+    draw: Draw,
+    spec: build.Evaluate,
+    seed: int,
+    known: Sequence[Row] = (),
+) -> list[Row]:
+    """Rows of the results table.
+
+    Args:
+      methods: what to compare; ``reference`` (the teacher's serial sampler) need not be among them.
+      extractor: feature network of the metrics.
+      real: makes the real data's features; not called if every row is known.
+      draw: samples of a method from the noises of a seed.
+      spec: metrics, seed sets, and how often to time.
+      seed: of the first set of samples.
+      known: rows of an earlier evaluation that still hold; they are kept as they are.
+    """
+    kept = {r["method"]: r for r in known}
+    rows = []
+    for method in methods:
+        if method.name in kept:
+            rows.append(kept[method.name])
+            continue
+        sets = []
+        for each in range(seed, seed + spec.seeds):
+            states, teacher = draw(method, each), draw(reference, each)
+            try:
+                sets.append(numbers(states, teacher, extractor, real(), spec.metrics))
+            except UserError as error:
+                raise UserError(f"{method.name}: {error}") from None
+        rows.append(
+            row(
+                dataset=data.name,
+                method=method.name,
+                mode=method.mode,
+                sequential_calls=method.sequential_calls,
+                network_evaluations=method.network_evaluations,
+                drafts=method.drafts,
+                ms_batch1=batch_one_latency(method, data, spec.repeats),
+                feature_space=extractor.feature_space,
+                samples=spec.samples,
+                seed=seed,
+                seeds=spec.seeds if spec.seeds > 1 else None,
+                **over_seeds(sets),
+            )
+        )
+        print_row(rows[-1])
+    return rows
+
+
+def print_row(r: Row) -> None:
+    distance = f"FD {r['fd']:8.3f}  " if "fd" in r else ""
+    print(
+        f"{r['method']:28s} calls {r['sequential_calls']:3d}  {distance}"
+        f"RMSE {r['rmse_to_teacher']:.4f}  {r['ms_batch1']:.2f} ms",
+        file=sys.stderr,
+    )

@@ -1,0 +1,72 @@
+"""The feature network of an evaluation, and the training of a data set's own.
+
+A Fréchet distance never reaches 0 on a finite sample. Its floor is that between two random halves of the real data:
+
+    floor = FD(half A, half B)
+
+A sampler whose FD is near the floor cannot be told from the data in that feature space with that many images.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drf_jax import build
+from drf_jax.data.source import Source
+from drf_jax.errors import UserError
+from drf_jax.evaluation.extractor import Extractor, load_extractor
+from drf_jax.evaluation.features import FEATURE_SPACE, Classifier, load_classifier, save_classifier
+from drf_jax.evaluation.frechet import frechet_between
+from drf_jax.evaluation.random_inception import FEATURE_SPACE as RANDOM
+from drf_jax.evaluation.reference import source_statistics
+from drf_jax.evaluation.train_classifier import train_classifier
+
+FEATURE_SEED = 0
+"""The feature network is the same for every run on a data set."""
+
+
+def feature_network(path: Path, data: Source, steps: int) -> Classifier:
+    """The data set's classifier, trained once and kept in ``path``."""
+    if path.exists():
+        return load_classifier(path)
+    classifier = train_classifier(data, FEATURE_SEED, steps=steps)
+    save_classifier(path, classifier)
+    return classifier
+
+
+def extractor_of(spec: build.Evaluate, workdir: Path, data: Source) -> Extractor:
+    """The feature network that the config asks for."""
+    if spec.feature_space == FEATURE_SPACE:
+        path = Path(spec.features) if spec.features else workdir / "features.npz"
+        return feature_network(path, data, spec.feature_steps)
+    if not spec.features and spec.feature_space != RANDOM:
+        raise UserError(
+            f"config.evaluate.features is missing: the weights file of {spec.feature_space}"
+        )
+    return load_extractor(spec.feature_space, spec.features)
+
+
+def train_features(config: Mapping[str, Any], out: str | Path, steps: int, seed: int) -> Classifier:
+    """Train the classifier of ``config.data`` and write it to ``out``.
+
+    Returns:
+      the classifier; its provenance has the held-out ``accuracy``, and as ``floor_fd`` the FD
+      between two random halves of the real data, of ``floor_images`` images each.
+
+    Raises:
+      UserError: the data have no classes to tell apart.
+    """
+    data = build.source(config)
+    if data.num_classes < 2:
+        raise UserError(f"config.data: {data.name} has no classes to tell apart")
+    classifier = train_classifier(data, seed, steps=steps)
+    order = np.random.default_rng(seed).permutation(len(data))
+    halves = np.array_split(order, 2)
+    floor = frechet_between(*(source_statistics(classifier, data, half) for half in halves))
+    facts = {"floor_fd": floor, "floor_images": len(halves[1])}
+    classifier = replace(classifier, provenance={**classifier.provenance, **facts})
+    save_classifier(out, classifier)
+    return classifier

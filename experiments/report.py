@@ -1,0 +1,138 @@
+"""Renders ``results/*.json`` into the tables of README.md and docs/*.md; no table is typed by hand.
+
+    python experiments/report.py             writes every table anew
+    python experiments/report.py --check     exits with 1 if a table isn't what its results file gives
+
+A table stands between two markers, ``<!-- NAME -->`` and ``<!-- /NAME -->``, each on a line of its own. ``TABLES`` says
+which file it comes from and what it shows; any other NAME shows the rows of ``results/NAME.json``, with all in which
+they differ.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.report import KEYS, markdown_table, read_results
+from drf_jax.runs.evaluate import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKED = re.compile(
+    r"(?P<open>^<!-- (?P<name>\w+) -->)\n.*?(?P<close>^<!-- /(?P=name) -->)",
+    re.MULTILINE | re.DOTALL,
+)
+Results = dict[str, Any]
+
+
+def rows(columns: dict[str, str], results: Results) -> str:
+    """These columns of the rows: key -> heading."""
+    return markdown_table(results["rows"], columns)
+
+
+def every_column(results: Results) -> str:
+    """What `drf evaluate` shows of the rows, and all else in which they differ."""
+    made = results["rows"]
+    differ = {key for key in KEYS if len({row.get(key) for row in made}) > 1}
+    shown = ["method", *(key for key in KEYS if key != "method")]
+    hidden = {key for key in KEYS if key.endswith("_sd")}  # stands beside its number
+    keys = [key for key in shown if key in differ | COLUMNS.keys() and key not in hidden]
+    keys = [key for key in keys if any(key in row for row in made)]
+    return rows({key: COLUMNS.get(key, key.replace("_", " ")) for key in keys}, results)
+
+
+def plain_table(lines: list[list[Any]]) -> str:
+    """A Markdown table; the first line is the head."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in x] for x in lines]
+    cells.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
+
+
+def data_sets(results: Results) -> str:
+    """Counts and speeds of the prepared data sets, then the parts of those that have parts."""
+    head = ["data set", "image", "train", "test", "first epoch, images/s", "later, images/s"]
+    lines, parts = [head], [["part", "images", "licence", "left out"]]
+    for data in results["data_sets"]:
+        lines.append(
+            [
+                data["dataset"],
+                "×".join(map(str, data["image_shape"])),
+                data["splits"]["train"],
+                data["splits"].get("test", 0),
+                int(round(data["first_epoch_images_per_second"], -2)),
+                int(round(data["later_images_per_second"], -2)),
+            ]
+        )
+        for part, count in data["counts"].items():
+            reasons = [
+                f"{n} ({why.removeprefix(part + ': ')})"
+                for why, n in data["left_out"].items()
+                if why.startswith(f"{part}: ")
+            ]
+            name, licence = f"{data['dataset']} {part}", data["licences"].get(part, "")
+            parts.append([name, count, licence, ", ".join(reasons) or "none"])
+    return plain_table(lines) + ("\n" + plain_table(parts) if len(parts) > 1 else "")
+
+
+DEMO = {
+    "method": "method",
+    "sequential_calls": "sequential calls",
+    "network_evaluations": "evaluations",
+    "drafts": "drafts",
+    "fd": "FD",
+    "rmse_to_teacher": "RMSE to teacher",
+    "ms_batch1": "ms (batch 1)",
+}
+TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
+    "demo": ("digits_demo.json", partial(rows, DEMO)),
+    "digits_demo_h100": ("digits_demo_h100.json", partial(rows, DEMO)),
+    "data_sets": ("data_sets.json", data_sets),
+}
+"""Marker -> results file and what is made of it."""
+
+
+def render(page: str, results: Path) -> str:
+    """The text of a page with every table made anew.
+
+    Raises:
+      UserError: a results file is missing or of another kind.
+    """
+
+    def table(match: re.Match) -> str:
+        file, make = TABLES.get(match["name"], (f"{match['name']}.json", every_column))
+        return f"{match['open']}\n{make(read_results(results / file))}{match['close']}"
+
+    return MARKED.sub(table, page)
+
+
+def pages(root: Path) -> list[Path]:
+    """The pages that may have tables."""
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
+def main(check: bool, root: Path = ROOT) -> int:
+    """Write the tables, or only say which are stale; returns the exit code."""
+    stale = []
+    try:
+        for page in pages(root):
+            before = page.read_text(encoding="utf-8")
+            after = render(before, root / "results")
+            if after != before:
+                stale.append(str(page.relative_to(root)))
+            if not check:
+                page.write_text(after, encoding="utf-8")
+    except UserError as error:
+        print(f"report: {page.relative_to(root)}: {error}", file=sys.stderr)
+        return 1
+    for name in stale:
+        print(f"report: {name} {'is stale' if check else 'has new tables'}", file=sys.stderr)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    sys.exit(main(parser.parse_args().check))

@@ -1,0 +1,137 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drf_jax.data.trajectories import (
+    Trajectories,
+    made_with,
+    make_trajectories,
+    trajectory_batches,
+)
+from drf_jax.errors import UserError
+from drf_jax.evaluation.generate import initial_noise, sample_keys
+
+ROOT = jax.random.key(4)
+COUNT, SHAPE = 40, (3, 2, 1)
+FACTS = {"teacher": "abc", "steps": 8}
+
+
+def cond(index):
+    return {"label": np.asarray(index, np.int32) % 10}
+
+
+def walk(noise, cond):
+    """Three nodes: the noise, and two states that depend on noise and label."""
+    label = jnp.asarray(cond["label"], noise.dtype)[:, None, None]
+    return jnp.stack([noise, jnp.sin(noise) + label, noise**2])
+
+
+def make(path, walk=walk, facts=FACTS, count=COUNT, batch_size=1, **options):
+    make_trajectories(path, walk, ROOT, count, SHAPE, cond, facts, batch_size, **options)
+
+
+def dies_at(batch):
+    calls = iter(range(batch + 1))
+
+    def mortal(noise, cond):
+        if next(calls) == batch:
+            raise RuntimeError("power cut")
+        return walk(noise, cond)
+
+    return mortal
+
+
+def test_trajectories_start_at_the_noise_of_their_index(tmp_path):
+    make(tmp_path / "t.npy", batch_size=16)  # does not divide 40
+    states = np.load(tmp_path / "t.npy")
+    noise = initial_noise(sample_keys(ROOT, np.arange(COUNT)), SHAPE[1:])
+    expected = jnp.moveaxis(walk(noise, cond(np.arange(COUNT))), 0, 1)
+    np.testing.assert_allclose(states, expected, rtol=1e-6, atol=1e-6)
+    row = Trajectories(tmp_path / "t.npy", lambda i: {"label": np.int32(i % 10)})[23]
+    np.testing.assert_array_equal(row["states"], states[23])
+    assert row["cond"]["label"] == 3
+
+
+@pytest.mark.parametrize("batch", [5, 20, 39])
+def test_killed_and_resumed_is_the_same_file(tmp_path, batch):
+    make(tmp_path / "whole.npy")
+    with pytest.raises(RuntimeError, match="power cut"):
+        make(tmp_path / "cut.npy", dies_at(batch))
+    seen = []
+    make(tmp_path / "cut.npy", lambda n, c: seen.append(int(c["label"][0])) or walk(n, c))
+    assert seen[0] == batch // 16 * 16 % 10  # the last note was written after so many
+    for name in ("npy", "json"):
+        cut, whole = tmp_path / f"cut.{name}", tmp_path / f"whole.{name}"
+        assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_finished_cache_is_not_made_again(tmp_path):
+    make(tmp_path / "t.npy")
+    make(tmp_path / "t.npy", lambda noise, cond: pytest.fail("nothing is left to do"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"facts": {**FACTS, "teacher": "xyz"}}, "teacher = 'abc', not 'xyz'"),
+        ({"facts": {**FACTS, "steps": 9}}, "steps = 8, not 9"),
+        ({"count": 39}, "count = 40, not 39"),
+        ({"dtype": "float16"}, "dtype = 'float32', not 'float16'"),
+    ],
+)
+def test_other_origin_is_refused_with_key_and_both_values(tmp_path, change, message):
+    path = tmp_path / "t.npy"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"{path} have {message}; delete the file"):
+        make(path, **change)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["t.npy", "t.json"])
+def test_truncated_file_is_refused_by_name(tmp_path, name):
+    make(tmp_path / "t.npy")
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"t\.npy cannot be read .*delete the file"):
+        make(tmp_path / "t.npy")
+    assert (tmp_path / name).read_bytes() == whole[: len(whole) // 2]
+
+
+def test_deleting_the_file_is_enough_to_start_anew(tmp_path):
+    path = tmp_path / "t.npy"
+    make(path)
+    path.unlink()
+    assert made_with(path)["teacher"] == "abc"
+    with pytest.raises(RuntimeError, match="power cut"):
+        make(path, dies_at(3), {**FACTS, "teacher": "xyz"})
+    # What the deleted file had said must not vouch for the new one.
+    assert made_with(path) == {}
+    make(path, facts={**FACTS, "teacher": "xyz"})
+    assert json.loads(path.with_suffix(".json").read_text())["done"] == COUNT
+    assert np.abs(np.load(path)).max(axis=(1, 2, 3)).min() > 0
+
+
+def test_half_precision_is_stored_and_given_back_as_float32(tmp_path):
+    make(tmp_path / "t.npy", dtype="float16")
+    assert np.load(tmp_path / "t.npy").dtype == np.float16
+    source = Trajectories(tmp_path / "t.npy", lambda i: {})
+    assert source[0]["states"].dtype == np.float32
+    assert len(source) == COUNT
+
+
+def test_batches_are_a_function_of_the_step_and_miss_nothing(tmp_path):
+    make(tmp_path / "t.npy")
+    source = Trajectories(tmp_path / "t.npy", lambda i: {"label": np.int32(i)})
+    batches = trajectory_batches(source, 8, seed=1)
+    labels = np.concatenate([batches(i)["cond"]["label"] for i in range(10)])
+    assert sorted(labels[:40]) == sorted(labels[40:]) == list(range(40))
+    assert list(labels[:40]) != list(labels[40:])
+    batch = trajectory_batches(source, 8, seed=1)(7)
+    assert batch["states"].shape == (8, *SHAPE)
+    np.testing.assert_array_equal(batch["cond"]["label"], labels[56:64])
+    np.testing.assert_array_equal(batch["states"], source.states[labels[56:64]])
+    assert list(trajectory_batches(source, 8, seed=2)(7)["cond"]["label"]) != list(labels[56:64])

@@ -1,0 +1,44 @@
+import pytest
+from PIL import Image
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.lines import Panel, line_figure
+
+LINES = {"a": [(8, 0.1), (4, 0.2)], "b": [(4, 0.3), (17.6, 0.02)]}
+
+
+def test_panels_stand_side_by_side(tmp_path):
+    panel = Panel("one", "calls", "error", LINES, guides={"bound": [(4, 0.1), (17, 0.1)]})
+    other = Panel("two", "calls", "ratio", {"c": [(1, -1.0), (8, 2.0)]}, y_scale="linear")
+    sizes = []
+    for panels in ([panel], [panel, other]):
+        line_figure(tmp_path / "new" / "lines.png", panels)
+        with Image.open(tmp_path / "new" / "lines.png") as image:
+            sizes.append(image.size)
+    assert sizes[1] == (2 * sizes[0][0], sizes[0][1])
+
+
+def test_a_family_keeps_its_colour(tmp_path):
+    # The same family alone in a second panel must be drawn as in the first, where it is the second.
+    both = [Panel("one", "x", "y", LINES), Panel("two", "x", "y", {"b": LINES["b"]})]
+    line_figure(tmp_path / "both.svg", both)
+    text = (tmp_path / "both.svg").read_text()
+    assert "#d55e00" in text
+    alone = [Panel("two", "x", "y", {"b": LINES["b"]})]
+    line_figure(tmp_path / "alone.svg", alone)
+    assert "#d55e00" not in (tmp_path / "alone.svg").read_text()
+    assert text.count("#0072b2") < text.count("#d55e00")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({}, "needs a point"),
+        ({"a": []}, "needs a point"),
+        ({"a": [(4, 0.0)]}, r"\(4, 0.0\) has no logarithm"),
+        ({"a": [(0, 1.0)]}, r"\(0, 1.0\) has no logarithm"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(tmp_path, lines, message):
+    with pytest.raises(UserError, match=f"'one'.*{message}"):
+        line_figure(tmp_path / "lines.png", [Panel("one", "x", "y", lines)])

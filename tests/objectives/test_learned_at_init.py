@@ -1,0 +1,113 @@
+"""Before training, the learned system is the training-free sampler: the identity the library is built around."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drf_jax import build
+from drf_jax.data.digits import Digits
+from drf_jax.denoiser import Denoiser
+from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.objectives.draft_refine import OnPolicy, TeacherForced
+from drf_jax.process.gaussian import prior
+from drf_jax.runs.student import init_params
+from drf_jax.runs.teacher import Teacher
+from drf_jax.sampling import driffusion
+from drf_jax.sampling.draft import ConservativeDrafter
+from drf_jax.sampling.grid import uniform
+from drf_jax.sampling.refine import ParallelRefiner
+
+K, ROUNDS, B = 2, 2, 2
+NETWORKS = {
+    "dit": {"patch": 2, "width": 8, "depth": 1, "heads": 2},
+    "unet": {
+        "width": 4,
+        "multipliers": (1, 2),
+        "blocks": 1,
+        "attention": (False, False),
+        "heads": 2,
+    },
+}
+
+
+def jit(f):
+    """``jax.jit`` that compiles quickly rather than well."""
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def random_teacher(name, dtype):
+    """A teacher none of whose parameters is zero."""
+    network = {"name": name, "dtype": dtype, **NETWORKS[name]}
+    config = {"process": {"name": "cosine"}, "output": "v", "network": network}
+    data = Digits()
+    network = DenoisingNetwork(build.backbone(config, data))
+    shapes = jax.eval_shape(lambda: build.init_teacher(network, data, jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.normal(size=leaf.shape) / 4, leaf.dtype), shapes
+    )
+    denoiser = Denoiser(params, network, build.process(config), build.output(config))
+    return Teacher(config, data, network, denoiser, "")
+
+
+def student_of(teacher, form):
+    made = build.student(teacher.config, teacher.network, K, form)
+    return made, jit(lambda key: init_params(made, teacher, K, key))(jax.random.key(3))
+
+
+@pytest.mark.parametrize("form", ["noise", "data"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_untrained_student_is_the_conservative_sampler(name, form):
+    with jax.enable_x64(True):
+        teacher = random_teacher(name, "float64")
+        made, params = student_of(teacher, form)
+        process, grid = made.process, uniform(made.process, ROUNDS * (K + 1))
+        noise = jax.random.normal(jax.random.key(1), (B, 8, 8, 1), jnp.float64)
+        x, cond = prior(process, noise, grid[0]), {"label": jnp.array([3, 10])}
+        rounds = driffusion.make_rounds(grid, K, 1)
+
+        def run(slots):
+            options = {"form": form, "record": True}
+            return driffusion.sample(*slots, process, rounds, x, cond, **options)
+
+        denoiser = teacher.denoiser
+        free = jit(run)((ConservativeDrafter(denoiser, form), ParallelRefiner(denoiser)))
+        learned = jit(run)(made.slots(params))
+    assert np.abs(free.trace.error).max() > 1e-3  # the refinement does something
+    for a, b in [
+        (learned.trace.drafts, free.trace.drafts),
+        (learned.trace.refined, free.trace.refined),
+        (learned.x, free.x),
+    ]:
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(learned.sequential_calls, free.sequential_calls)
+    np.testing.assert_array_equal(learned.network_evaluations, free.network_evaluations)
+
+
+@pytest.mark.parametrize("objective", [TeacherForced, OnPolicy])
+def test_untrained_student_has_finite_gradients_everywhere(objective):
+    teacher = random_teacher("dit", "float32")
+    made, params = student_of(teacher, "noise")
+    grid = tuple(uniform(made.process, ROUNDS * (K + 1)).tolist())
+    states = jax.random.normal(jax.random.key(2), (B, len(grid), 8, 8, 1))
+    batch = {"states": states, "cond": {"label": jnp.array([1, 2])}}
+    loss = objective(made, grid, ROUNDS)
+    grads = jit(jax.grad(lambda p: loss(p, None, batch, jax.random.key(0))[0].mean()))(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    moved = jax.tree.map(lambda leaf: bool(jnp.any(leaf != 0)), grads)
+    assert jax.tree.all([moved["drafter"][name] for name in ("embed", "trunk", "heads")])
+    heads = jnp.abs(grads["drafter"]["heads"]["out"]["kernel"]).sum(axis=(1, 2))
+    assert heads.shape == (K,) and (heads > 0).all()
+    assert jax.tree.all(moved["drafter"]["targets"]["trunk"])
+    assert jax.tree.all(moved["drafter"]["targets"]["heads"])
+    assert moved["refiner"]["trunk"]["mix_0"]["out"]["kernel"]
+    assert jax.tree.all(moved["refiner"]["head"])
+
+
+def test_teacher_survives_the_training_of_its_student():
+    teacher = random_teacher("dit", "float32")
+    _, params = student_of(teacher, "noise")
+    for leaf in jax.tree.leaves(params):
+        leaf.delete()
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(teacher.denoiser.params))

@@ -1,0 +1,240 @@
+"""`drf evaluate` from end to end, on a teacher that has hardly been trained."""
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drf_jax.cli.main import main
+from drf_jax.configs import digits
+from drf_jax.data.digits import Digits
+from drf_jax.data.image import to_uint8
+from drf_jax.errors import UserError
+from drf_jax.evaluation import extractor as extractors
+from drf_jax.evaluation import resumable
+from drf_jax.evaluation.features import load_classifier, save_classifier
+from drf_jax.evaluation.frechet import frechet_between
+from drf_jax.evaluation.statistics import statistics_of
+from drf_jax.networks.classifier import rescale_features
+from drf_jax.runs import evaluate as module
+from drf_jax.runs.evaluate import evaluate, table
+from drf_jax.runs.teacher import train_teacher
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+QUICK = ("fd", "kid", "precision_recall", "density_coverage")
+
+
+def config(**changes):
+    made = digits.get_config("smoke")
+    made.data.limit = 40
+    made.network.update(width=16, depth=1, heads=2)
+    made.optimizer.warmup = 1
+    made.train.update(steps=2, batch_size=8, log_every=2, checkpoint_every=2)
+    made.mesh.data = 1
+    made.sampler.steps = 4
+    made.evaluate.methods = {
+        "ddim-2": {"name": "serial", "steps": 2},
+        "driffusion-conservative-2": {
+            "name": "driffusion",
+            "mode": "conservative",
+            "steps": 4,
+            "drafts": 3,
+        },
+    }
+    made.evaluate.update(samples=24, batch_size=8, feature_steps=20, repeats=1)
+    made.evaluate.update(changes)
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly(quick_compile):
+    with quick_compile():
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A teacher's run with its feature network, evaluated in full."""
+    workdir = tmp_path_factory.mktemp("teacher")
+    train_teacher(config(), workdir)
+    evaluate(config(metrics=QUICK, seeds=2), workdir, "drf evaluate")
+    return workdir
+
+
+def results(path):
+    """A results file without the times, which differ from run to run."""
+    stored = json.loads(path.read_text())
+    for row in stored["rows"]:
+        assert row.pop("ms_batch1") > 0
+    return stored
+
+
+def fresh_copy(run, tmp_path):
+    """The run before any evaluation."""
+    for name in ("config.json", "checkpoints", "features.npz"):
+        (tmp_path / name).symlink_to(run / name)
+    return tmp_path
+
+
+def test_rows_have_every_metric_as_mean_and_deviation(run):
+    rows = results(run / "results.json")["rows"]
+    assert [row["method"] for row in rows] == ["ddim-2", "driffusion-conservative-2"]
+    for row in rows:
+        for key in ("fd", "kid", "precision", "recall", "density", "coverage", "rmse_to_teacher"):
+            assert key in row and row[f"{key}_sd"] >= 0
+        assert (row["samples"], row["seed"], row["seeds"]) == (24, 0, 2)
+        assert row["fd"] > 0 and row["fd_sd"] > 0 and row["psnr_to_teacher"] > 0
+    assert " ± " in table(rows) and "| KID |" in table(rows)
+
+
+def test_the_mean_is_that_of_its_seeds(run):
+    classifier = load_classifier(run / "features.npz")
+    images = np.stack([Digits()[i]["image"] for i in range(40)])
+    real = statistics_of(classifier.extract(images))
+    fds, rmses = [], []
+    for seed in (0, 1):
+        samples, teacher = (
+            np.fromfile(run / "samples" / f"{name}-{seed}.f32", np.float32).reshape(24, 8, 8, 1)
+            for name in ("ddim-2", "teacher")
+        )
+        fds.append(frechet_between(statistics_of(classifier.extract(to_uint8(samples))), real))
+        rmses.append(np.sqrt(np.square(samples - teacher).mean((1, 2, 3))).mean())
+    row = results(run / "results.json")["rows"][0]
+    assert row["fd"] == pytest.approx(np.mean(fds), rel=1e-4)
+    assert row["fd_sd"] == pytest.approx(abs(fds[0] - fds[1]) / np.sqrt(2), rel=1e-2)
+    assert row["rmse_to_teacher"] == pytest.approx(np.mean(rmses), rel=1e-4)
+
+
+def test_an_evaluation_that_was_killed_gives_the_same_results(run, tmp_path, monkeypatch):
+    workdir, calls = fresh_copy(run, tmp_path), []
+    generate = resumable.generate
+
+    def dying(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return generate(*args)
+
+    monkeypatch.setattr(resumable, "generate", dying)
+    changed = config(metrics=QUICK, seeds=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(changed, workdir, "drf evaluate")
+    assert not (workdir / "results.json").exists()
+    evaluate(changed, workdir, "drf evaluate")
+    assert len(calls) == 4 + 3  # two methods and the teacher, two seeds, three of six made before
+    assert results(workdir / "results.json") == results(run / "results.json")
+
+
+def test_a_second_evaluation_repeats_nothing(run, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("made again")
+
+    before = (run / "results.json").read_text()
+    monkeypatch.setattr(resumable, "generate", never)
+    monkeypatch.setattr(module, "make_reference", never)
+    evaluate(config(metrics=QUICK, seeds=2), run, "drf evaluate")
+    assert (run / "results.json").read_text() == before
+
+
+def test_eight_devices_make_the_same_samples(run, tmp_path):
+    changed = config()
+    changed.evaluate.methods["ddim-4"] = {"name": "serial", "steps": 4}
+    changed.mesh.data = 8
+    rows = evaluate(changed, fresh_copy(run, tmp_path), "")
+    # ddim-4 is the teacher's own sampler, so that is not sampled twice.
+    same = {"ddim-4": "teacher", "ddim-2": "ddim-2"}
+    same["driffusion-conservative-2"] = "driffusion-conservative-2"
+    made = tmp_path / "samples"
+    assert {path.stem for path in made.iterdir()} == {f"{name}-0" for name in same}
+    for eight, one in same.items():
+        eight, one = (
+            np.fromfile(folder / f"{name}-0.f32", np.float32)
+            for folder, name in ((made, eight), (run / "samples", one))
+        )
+        np.testing.assert_allclose(eight, one, atol=2e-5)
+    assert rows[0]["rmse_to_teacher"] == 0 and "psnr_to_teacher" not in rows[0]
+
+
+def test_other_metrics_are_measured_on_the_same_samples(run, tmp_path, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(resumable, "generate", never)
+    path = tmp_path / "results" / "r.json"
+    rows = evaluate(config(metrics=("kid",), samples=20), run, "", path)
+    assert "fd" not in rows[0] and "kid" in rows[0] and rows[0]["samples"] == 20
+    assert results(path)["features"]["feature_space"] == "classifier-64"
+    assert [p.name for p in path.parent.iterdir()] == ["r.json"]
+    assert "FD" not in table(rows)
+
+
+def test_statistics_may_come_from_a_file_that_fits(run, tmp_path):
+    file = tmp_path / "c.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    return ConfigDict({'data': {'name': 'digits', 'limit': 40}})\n"
+    )
+    out = tmp_path / "s.npz"
+    argv = ["stats", f"--config={file}", f"--out={out}", f"--features={run}/features.npz"]
+    assert main(argv) == 0
+    rows = evaluate(config(statistics=str(out), seeds=2), run, "", tmp_path / "r.json")
+    from_data = results(run / "results.json")["rows"]
+    assert [r["fd"] for r in rows] == pytest.approx([r["fd"] for r in from_data], rel=1e-9)
+
+    classifier, other = load_classifier(run / "features.npz"), tmp_path / "other.npz"
+    scaled = rescale_features(classifier.params, 2.0)
+    save_classifier(other, replace(classifier, params=scaled))
+    with pytest.raises(UserError, match=r"s\.npz: .* cannot be compared: weights_sha256"):
+        evaluate(config(statistics=str(out), features=str(other)), run, "", tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"metrics": ("fid",)}, "metrics: 'fid' is unknown; known: fd, kid"),
+        ({"seeds": 0}, "evaluate.seeds = 0: must be at least 1"),
+        ({"feature_space": "vgg"}, "feature_space = 'vgg': choose one of classifier-64"),
+        ({"feature_space": "inception-tf1"}, "features is missing: the weights file"),
+        ({"metrics": ("memorisation",)}, "'digits' has no splits"),
+        ({"statistics": "none.npz"}, r"none\.npz does not exist"),
+    ],
+)
+def test_mistakes_are_named(run, tmp_path, changes, problem):
+    with pytest.raises(UserError, match=problem):
+        evaluate(config(**changes), run, "", tmp_path / "r.json")
+
+
+class Means:
+    """A feature space in place of an Inception: the mean of each row of pixels."""
+
+    feature_space, resize, weights_sha256, provenance = "random-inception", "none", "0", {}
+
+    def extract(self, images, batch_size=64):
+        return images.mean((2, 3)).astype(np.float32)
+
+
+def test_the_fid_experiment_measures_in_any_feature_space(run, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("fid", EXPERIMENTS / "fid.py")
+    fid = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fid)
+    monkeypatch.setattr(fid, "load_config", lambda path: config())
+    argv = ["--config=c.py", f"--workdir={run}", f"--out={tmp_path}/r.json"]
+    assert fid.main([*argv, "--weights=none.pth"]) == 2
+    assert "none.pth does not exist" in capsys.readouterr().err
+
+    given = ["--feature_space=classifier-64", f"--weights={run}/features.npz", "--metrics=fd,kid"]
+    assert fid.main([*argv, *given, "--samples=16"]) == 0
+    stored = results(tmp_path / "r.json")
+    assert {row["feature_space"] for row in stored["rows"]} == {"classifier-64"}
+    assert len(stored["rows"]) == 2 and stored["rows"][0]["samples"] == 16
+    assert "| KID |" in capsys.readouterr().out
+
+    monkeypatch.setitem(extractors.EXTRACTORS, "random-inception", lambda path: Means())
+    assert fid.main([*argv, "--smoke"]) == 0
+    (row,) = results(tmp_path / "r.json")["rows"]
+    assert (row["feature_space"], row["samples"]) == ("random-inception", 8)
+    assert results(run / "results.json")["rows"][0]["samples"] == 24  # drf evaluate's own
