@@ -1,0 +1,111 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.report import row, write_results
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def report():
+    spec = importlib.util.spec_from_file_location("report", ROOT / "experiments" / "report.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A project with a table in README.md and one in docs/."""
+    rows = [row(method="ddim-8", sequential_calls=8, fd=2.5, ms_batch1=3.0)]
+    write_results(tmp_path / "results" / "digits_demo.json", rows, {}, "drf demo")
+    write_results(tmp_path / "results" / "mine.json", rows, {}, "mine")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("# x\n<!-- demo -->\n<!-- /demo -->\n<!-- note -->\nend\n")
+    (tmp_path / "docs" / "a.md").write_text("<!-- mine -->\nold\n\n| x |\n<!-- /mine -->\n")
+    return tmp_path
+
+
+def test_tables_are_rendered_between_their_markers(report, root):
+    assert report.main(check=False, root=root) == 0
+    assert (root / "README.md").read_text().splitlines() == [
+        "# x",
+        "<!-- demo -->",
+        "| method | sequential calls | evaluations | drafts | FD | RMSE to teacher | ms (batch 1) |",
+        "| :--- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ddim-8 | 8 | – | – | 2.5 | – | 3 |",
+        "<!-- /demo -->",
+        "<!-- note -->",
+        "end",
+    ]
+    page = (root / "docs" / "a.md").read_text()
+    assert "old" not in page and "| method | sequential calls | FD | ms (batch 1) |" in page
+    assert report.main(check=True, root=root) == 0
+
+
+def test_a_stale_table_is_told_and_left_alone(report, root, capsys):
+    before = (root / "docs" / "a.md").read_text()
+    assert report.main(check=True, root=root) == 1
+    assert "README.md is stale" in capsys.readouterr().err
+    assert (root / "docs" / "a.md").read_text() == before
+    report.main(check=False, root=root)
+    results = root / "results" / "mine.json"
+    results.write_text(results.read_text().replace("2.5", "2.6"))
+    assert report.main(check=True, root=root) == 1
+    err = capsys.readouterr().err
+    assert "docs/a.md is stale" in err and "README.md is stale" not in err
+
+
+def test_other_tables_show_all_in_which_their_rows_differ(report):
+    made = [
+        row(method="a", dataset="d", batch=n, p50_ms=1.5 * n, p95_ms=1.0 + n, fd=1.0, fd_sd=0.1)
+        for n in (1, 8)
+    ]
+    assert report.every_column({"rows": made}).splitlines() == [
+        "| method | batch | FD | p50 ms | p95 ms |",
+        "| :--- | ---: | ---: | ---: | ---: |",
+        "| a | 1 | 1 ± 0.1 | 1.5 | 2 |",
+        "| a | 8 | 1 ± 0.1 | 12 | 9 |",
+    ]
+
+
+def test_a_missing_results_file_is_named(report, root, capsys):
+    (root / "results" / "mine.json").unlink()
+    assert report.main(check=False, root=root) == 1
+    assert "docs/a.md: results file" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"mine\.json does not exist"):
+        report.render((root / "docs" / "a.md").read_text(), root / "results")
+
+
+def test_what_was_left_out_stands_beside_its_part(report):
+    data = {
+        "dataset": "toys8",
+        "image_shape": [8, 8, 3],
+        "splits": {"train": 1200},
+        "first_epoch_images_per_second": 1234.5,
+        "later_images_per_second": 56789.0,
+        "counts": {"red": 700, "blue": 500},
+        "licences": {"red": "MIT"},
+        "left_out": {"red: grey": 3, "red: broken": 1, "reddish: x": 9},
+    }
+    lines = report.data_sets({"data_sets": [data]}).splitlines()
+    assert lines[2] == "| toys8 | 8×8×3 | 1,200 | 0 | 1,200 | 56,800 |"
+    assert lines[-2:] == [
+        "| toys8 red | 700 | MIT | 3 (grey), 1 (broken) |",
+        "| toys8 blue | 500 |  | none |",
+    ]
+
+
+def test_the_tables_of_this_repository_are_current(report, capsys):
+    assert report.main(check=True) == 0, capsys.readouterr().err
+
+
+def test_every_results_file_keeps_to_the_schema(report):
+    for path in (ROOT / "results").glob("*.json"):
+        results = report.read_results(path)
+        assert {"rows", "device", "jax", "git", "command", "config"} <= results.keys()
+        assert json.dumps(results)
