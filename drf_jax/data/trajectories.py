@@ -91,17 +91,26 @@ def make_trajectories(
 
 
 def made_with(path: Path) -> dict[str, Any]:
-    """What the trajectories in ``path`` depend on, also when only their JSON file is left; or nothing."""
+    """What the JSON file beside ``path`` says of the trajectories; nothing where there is none.
+
+    Raises:
+      UserError: it is damaged.
+    """
     note = path.with_suffix(".json")
-    return json.loads(note.read_text()) if note.exists() else {}
+    try:
+        return json.loads(note.read_text()) if note.exists() else {}
+    except ValueError as error:
+        raise UserError(
+            f"trajectories in {path}: {note.name} cannot be read ({error}); delete the file"
+        ) from None
 
 
 def _done(path, note, wanted):
     """How many trajectories are there; None where there is no cache."""
     if not note.exists() or not path.exists():
         return None
+    found = made_with(path)
     try:
-        found = json.loads(note.read_text())
         stored = np.load(path, mmap_mode="r").shape
     except (OSError, ValueError) as error:
         raise UserError(
