@@ -166,7 +166,7 @@ def draw(path: Path, rows: Sequence[Row], calls: Sequence[int]) -> None:
             shown = {f"DDIM, {m} calls": ddim[m] for m in (n, max(ddim)) if ddim.get(m)}
             guides = {name: [(xs[0], y), (xs[-1], y)] for name, y in shown.items()}
             panels.append(Panel(f"{n} sequential calls", "drafts a round, K", label, lines, guides))
-    line_figure(path, panels)
+    line_figure(path, panels, columns=2)
 
 
 COLUMNS = (

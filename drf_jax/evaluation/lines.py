@@ -36,8 +36,15 @@ class Panel:
     y_scale: str = "log"
 
 
-def line_figure(path: str | os.PathLike, panels: Sequence[Panel]) -> None:
-    """Write panels side by side (png, pdf or svg); the folder is made.
+def line_figure(
+    path: str | os.PathLike, panels: Sequence[Panel], columns: int | None = None
+) -> None:
+    """Write panels, row by row.
+
+    Args:
+      path: of the picture (png, pdf or svg); its folder is made.
+      panels: at least one.
+      columns: panels in a row; None: all.
 
     Raises:
       UserError: a panel has no point, or one that its scale cannot show.
@@ -47,9 +54,12 @@ def line_figure(path: str | os.PathLike, panels: Sequence[Panel]) -> None:
         name: {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
         for i, name in enumerate(families)
     }
-    figure = Figure((4.8 * len(panels), 4.8), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    columns = columns or len(panels)
+    rows = -(-len(panels) // columns)
+    figure = Figure((4.8 * columns, 4.8 * rows), layout="constrained")
+    for i, panel in enumerate(panels):
         _check(panel)
+        axes = figure.add_subplot(rows, columns, i + 1)
         for name, points in panel.lines.items():
             xs, ys = zip(*sorted(points), strict=True)
             axes.plot(xs, ys, lw=1.4, ms=6.5, mec="white", mew=0.8, label=name, **style[name])
@@ -78,7 +88,7 @@ def _decorate(axes: Axes, panel: Panel) -> None:
     xs = sorted({x for line in panel.lines.values() for x, _ in line if float(x).is_integer()})
     ticks = []
     for x in xs:
-        if not ticks or x > 1.17 * ticks[-1]:
+        if not ticks or x > 1.12 * ticks[-1]:
             ticks.append(x)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     if panel.y_scale == "log":

@@ -11,11 +11,12 @@ def test_panels_stand_side_by_side(tmp_path):
     panel = Panel("one", "calls", "error", LINES, guides={"bound": [(4, 0.1), (17, 0.1)]})
     other = Panel("two", "calls", "ratio", {"c": [(1, -1.0), (8, 2.0)]}, y_scale="linear")
     sizes = []
-    for panels in ([panel], [panel, other]):
-        line_figure(tmp_path / "new" / "lines.png", panels)
+    for panels, columns in (([panel], None), ([panel, other], None), ([panel] * 3, 2)):
+        line_figure(tmp_path / "new" / "lines.png", panels, columns)
         with Image.open(tmp_path / "new" / "lines.png") as image:
             sizes.append(image.size)
-    assert sizes[1] == (2 * sizes[0][0], sizes[0][1])
+    width, height = sizes[0]
+    assert sizes[1:] == [(2 * width, height), (2 * width, 2 * height)]
 
 
 def test_a_family_keeps_its_colour(tmp_path):
