@@ -38,6 +38,18 @@ class ClassifierNetwork(nn.Module):
         return features, nn.Dense(self.num_classes, name="logits")(features)
 
 
+def feature_maps(
+    network: ClassifierNetwork, params: Params, image: Float[Array, "b h w c"]
+) -> tuple[Float[Array, "b _h _w _n"], ...]:
+    """What the convolutions make of an image, after their silu: one map each, the finest first."""
+    convolutions = lambda module, _: isinstance(module, nn.Conv)
+    _, kept = network.apply(
+        {"params": params}, image, capture_intermediates=convolutions, mutable=["intermediates"]
+    )
+    outputs = kept["intermediates"]
+    return tuple(jax.nn.silu(outputs[f"Conv_{i}"]["__call__"][0]) for i in range(len(outputs)))
+
+
 def rescale_features(params: Params, scale: float) -> Params:
     """Parameters whose features are ``scale`` > 0 times as large and whose logits are the same.
 

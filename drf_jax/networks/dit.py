@@ -82,7 +82,8 @@ class Head(nn.Module):
 class DiT:
     """Description of a DiT; teacher, drafter and refiner are all made from it.
 
-    ``dtype`` is the dtype of computation; parameters are float32 (float64 if ``dtype`` is).
+    ``dtype`` is the dtype of computation; parameters are float32 (float64 if ``dtype`` is). With
+    ``guidance`` the network is told the guidance weight, ``cond["guidance"]`` (``embed``).
 
     Raises:
       UserError: a number isn't positive, ``width`` doesn't fit ``heads`` or the position table, or
@@ -97,6 +98,7 @@ class DiT:
     mlp_ratio: int = 4
     num_classes: int = 0
     dtype: str = "float32"
+    guidance: bool = False
 
     def __post_init__(self) -> None:
         parameter_dtype(self.dtype)
@@ -119,7 +121,7 @@ class DiT:
         return self.width
 
     def embed(self) -> Embedding:
-        return Embedding(self.embedding_width, self.num_classes, self.dtype)
+        return Embedding(self.embedding_width, self.num_classes, self.dtype, self.guidance)
 
     def trunk(self, mixer: CrossDraft | None = None) -> Trunk:
         return Trunk(self, mixer)

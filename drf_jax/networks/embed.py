@@ -6,7 +6,9 @@ Time enters as sinusoids of 1000 t (t in [0, 1]; the scale makes it the familiar
 
 followed by a two-layer MLP. With classes, a learned row for each label is added; the table has one
 row more than there are classes, and index ``num_classes`` is the *null* class of classifier-free
-guidance (Ho & Salimans, 2022).
+guidance (Ho & Salimans, 2022). A network with ``guidance`` is told the guidance weight w of its
+teacher, a number up to about 10, as sinusoids of w / 10 through a product that starts at zero: w
+has no effect at first.
 """
 
 import math
@@ -20,6 +22,7 @@ from drf_jax.errors import UserError
 from drf_jax.typing import Cond, Time
 
 FEATURES = 256
+GUIDANCE_RANGE = 10.0
 DTYPES = ("bfloat16", "float32", "float64")
 
 
@@ -46,12 +49,14 @@ class Embedding(nn.Module):
     """``(t [b], cond) -> c [b, width]``.
 
     Raises:
-      UserError: a label is needed and missing, or ``cond`` has a key that the network doesn't know.
+      UserError: a label or a weight is needed and missing, or ``cond`` has a key that the network
+        doesn't know.
     """
 
     width: int
     num_classes: int = 0
     dtype: str = "float32"
+    guidance: bool = False
 
     @nn.compact
     def __call__(self, t: Time, cond: Cond = None) -> Float[Array, "b e"]:
@@ -62,14 +67,18 @@ class Embedding(nn.Module):
         c = nn.Dense(self.width, name="time_out", **options)(nn.silu(c))
         if self.num_classes:
             c += nn.Embed(self.num_classes + 1, self.width, name="label", **options)(cond["label"])
+        if self.guidance:
+            w = sinusoid(cond["guidance"] / GUIDANCE_RANGE)
+            zeros = nn.initializers.zeros
+            c += nn.Dense(self.width, False, kernel_init=zeros, name="guidance", **options)(w)
         return c
 
     def check(self, cond: dict[str, Any]) -> None:
-        known = {"label"} if self.num_classes else set()
+        known = {"label": self.num_classes > 0, "guidance": self.guidance}
+        known = {name for name, used in known.items() if used}
+        has = f"num_classes={self.num_classes}, guidance={self.guidance}"
         if unknown := sorted(set(cond) - known):
-            allowed = ", ".join(sorted(known)) or f"none (num_classes={self.num_classes})"
+            allowed = ", ".join(sorted(known)) or f"none ({has})"
             raise UserError(f"cond has the key {unknown[0]!r}; this network knows: {allowed}")
         if missing := sorted(known - set(cond)):
-            raise UserError(
-                f"cond lacks the key {missing[0]!r}: the network has num_classes={self.num_classes}"
-            )
+            raise UserError(f"cond lacks the key {missing[0]!r}: the network has {has}")

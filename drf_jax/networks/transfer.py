@@ -1,6 +1,6 @@
-"""Start a drafter or a refiner as its teacher, parameter by parameter.
+"""Start a student, a drafter or a refiner as its teacher, parameter by parameter.
 
-Names and shapes of the teacher's parameters recur in both networks (only the drafter's heads have
+Names and shapes of the teacher's parameters recur in all of them (only the drafter's heads have
 an extra leading axis), so the transfer is an overlay of trees. What the teacher doesn't have keeps
 its own initial values, which are such that it changes nothing. Arrays are copied: a training step
 may donate the student's parameters while the teacher's live on.
@@ -14,6 +14,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from drf_jax.errors import UserError
 from drf_jax.typing import Params
+
+GUIDANCE = "embed/guidance/"
+"""What a network with the backbone's ``guidance`` has besides; it starts at zero."""
 
 
 def overlay(params: Params, source: Params, own: str) -> Params:
@@ -42,6 +45,16 @@ def overlay(params: Params, source: Params, own: str) -> Params:
     return unflatten_dict({**ours, **copies}, sep="/")
 
 
+def student_from_teacher(params: Params, teacher_params: Params) -> Params:
+    """``DenoisingNetwork`` parameters that give the teacher's output, whatever the guidance weight.
+
+    Args:
+      params: freshly initialised parameters of the student, which may have ``guidance``.
+      teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone otherwise.
+    """
+    return overlay(params, teacher_params, own=GUIDANCE)
+
+
 def drafter_from_teacher(params: Params, teacher_params: Params, drafts: int) -> Params:
     """``DraftNetwork`` parameters whose every head gives the teacher's output.
 
@@ -53,7 +66,7 @@ def drafter_from_teacher(params: Params, teacher_params: Params, drafts: int) ->
     repeat = lambda leaf: jnp.broadcast_to(leaf, (drafts, *leaf.shape))
     rest = {name: tree for name, tree in teacher_params.items() if name != "head"}
     source = {**rest, "heads": jax.tree.map(repeat, teacher_params["head"])}
-    return overlay(params, source, own="targets/")
+    return overlay(params, source, own=f"targets/|{GUIDANCE}")
 
 
 def refiner_from_teacher(params: Params, teacher_params: Params) -> Params:
@@ -63,4 +76,4 @@ def refiner_from_teacher(params: Params, teacher_params: Params) -> Params:
       params: freshly initialised parameters of the refine network.
       teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone.
     """
-    return overlay(params, teacher_params, own=r"trunk/mix_\d+/")
+    return overlay(params, teacher_params, own=rf"trunk/mix_\d+/|{GUIDANCE}")

@@ -90,7 +90,8 @@ class UNet:
     """Description of a U-Net; teacher, drafter and refiner are all made from it.
 
     ``attention`` says for each level whether it has self-attention. ``dtype`` is the dtype of
-    computation; parameters are float32 (float64 if ``dtype`` is).
+    computation; parameters are float32 (float64 if ``dtype`` is). With ``guidance`` the network is
+    told the guidance weight, ``cond["guidance"]`` (``embed``).
 
     Raises:
       UserError: a number isn't positive, ``multipliers``, ``attention`` and ``heads`` don't fit
@@ -105,6 +106,7 @@ class UNet:
     heads: int = 4
     num_classes: int = 0
     dtype: str = "float32"
+    guidance: bool = False
 
     def __post_init__(self) -> None:
         parameter_dtype(self.dtype)
@@ -135,7 +137,7 @@ class UNet:
         return 4 * self.width
 
     def embed(self) -> Embedding:
-        return Embedding(self.embedding_width, self.num_classes, self.dtype)
+        return Embedding(self.embedding_width, self.num_classes, self.dtype, self.guidance)
 
     def trunk(self, mixer: CrossDraft | None = None) -> Trunk:
         return Trunk(self, mixer)

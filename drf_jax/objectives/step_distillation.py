@@ -1,0 +1,91 @@
+"""Plain step distillation: one network that takes each span of the teacher's DDIM walk in one step.
+
+The teacher's trajectory from the same noise is kept at the student's own times, x*_{τ_0} … x*_{τ_n}. The student's
+DDIM step over a span is compared with it in units of v (`drf_jax.objectives.draft_refine`, equation 1):
+
+    L = ‖S(f(x, τ_i), τ_{i+1}) − x*_{τ_{i+1}}‖² / c(τ_i, τ_{i+1})²                                     (1)
+
+`TeacherForced` takes one random span of each trajectory, from the teacher's state x = x*_{τ_i}; `OnPolicy` walks all
+of them, each from the state that the student itself reached (no gradient through it). These are the stages of
+draft–refine distillation without drafts: the control at equal depth. The student's sampler is DDIM on the grid τ.
+
+Batches are ``{"states": [b, n + 1, *state], "cond": ...}``.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from drf_jax.denoiser import DenoiserLike
+from drf_jax.objectives.draft_refine import state_loss
+from drf_jax.objectives.model import Model
+from drf_jax.process.schedule import Process
+from drf_jax.sampling.transition import skip
+from drf_jax.typing import Cond, Metrics, Params, PerExample, PRNGKey, State, Time
+
+
+def span_loss(
+    process: Process, denoiser: DenoiserLike, x: State, target: State, t: Time, u: Time, cond: Cond
+) -> tuple[PerExample, State]:
+    """Equation (1) for the span t → u from x: the loss, and where the step ended."""
+    end = skip(process, denoiser(x, t, cond), u)
+    return state_loss(process, end[None], target[None], t, u[None])[0], end
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherForced:
+    """One random span a trajectory. ``grid`` are the n + 1 times of the stored states."""
+
+    model: Model
+    process: Process
+    grid: tuple[float, ...]
+
+    def __call__(
+        self, params: Params, frozen: Params, batch: dict, key: PRNGKey
+    ) -> tuple[PerExample, Metrics]:
+        states = batch["states"]
+        b, nodes = states.shape[:2]
+        i, row = jax.random.randint(key, (b,), 0, nodes - 1), jnp.arange(b)
+        grid = jnp.asarray(self.grid, states.dtype)
+        loss, _ = span_loss(
+            self.process,
+            self.model(params),
+            states[row, i],
+            states[row, i + 1],
+            grid[i],
+            grid[i + 1],
+            batch["cond"],
+        )
+        return loss, {}
+
+
+@dataclasses.dataclass(frozen=True)
+class OnPolicy:
+    """All spans in order, each from where the student is; the loss is their mean, ``end`` that of the last.
+
+    ``scan`` is ``jax.lax.scan``, or a Python loop where convolutions must not be scanned (`drf_jax.sampling.loops`).
+    """
+
+    model: Model
+    process: Process
+    grid: tuple[float, ...]
+    scan: Callable = jax.lax.scan
+
+    def __call__(
+        self, params: Params, frozen: Params, batch: dict, key: PRNGKey
+    ) -> tuple[PerExample, Metrics]:
+        states = jnp.moveaxis(batch["states"], 1, 0)
+        grid = jnp.broadcast_to(
+            jnp.asarray(self.grid, states.dtype)[:, None], (len(states), states.shape[1])
+        )
+        denoiser = self.model(params)
+
+        def body(x, at):
+            target, t, u = at
+            loss, end = span_loss(self.process, denoiser, x, target, t, u, batch["cond"])
+            return jax.lax.stop_gradient(end), loss
+
+        _, loss = self.scan(body, states[0], (states[1:], grid[:-1], grid[1:]))
+        return loss.mean(0), {"end": loss[-1]}
