@@ -94,12 +94,16 @@ def subjects(smoke: bool) -> list[Subject]:
 
 
 def alternate(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, np.ndarray]:
-    """Milliseconds ``[repeats]`` of each call, one after the other in every repetition."""
-    for call in calls.values():  # compile, and settle
-        jax.block_until_ready([call() for _ in range(3)])
+    """Milliseconds ``[repeats]`` of each call, one after the other in every repetition.
+
+    A call is timed right after an untimed one of its own, so that none pays for what ran before it.
+    """
+    for call in calls.values():  # compile
+        jax.block_until_ready(call())
     times = {name: np.empty(repeats) for name in calls}
     for i in range(repeats):
         for name, call in calls.items():
+            jax.block_until_ready(call())
             start = time.perf_counter()
             jax.block_until_ready(call())
             times[name][i] = 1e3 * (time.perf_counter() - start)

@@ -68,13 +68,5 @@ def test_alternating_calls_are_timed_apart(latency):
     order = []
     calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
     times = latency.alternate(calls, 4)
-    assert order[-8:] == ["a", "b"] * 4
+    assert order == ["a", "b"] + ["a", "a", "b", "b"] * 4
     assert all(t.shape == (4,) and np.all(t > 0) for t in times.values())
-
-
-@pytest.mark.slow
-def test_the_unet_loop_costs_at_most_a_tenth(latency):
-    unet = latency.subjects(smoke=True)[-1]
-    methods = unet.methods()
-    worst = [max(e["ratio"] for e in latency.loops(unet, methods, 10)) for _ in range(3)]
-    assert min(worst) <= latency.BOUND
