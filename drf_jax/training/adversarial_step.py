@@ -3,8 +3,8 @@
 An adversarial objective is one loss on the tree ``{"student": ..., "discriminator": ...}`` in which neither part has a
 gradient through the other's terms (`drf_jax.objectives.adversarial`). So one gradient serves both players, who move at
 the same time, and what is left is that each has an optimizer of its own, with its own learning rate and its own
-clipping. The state is an ordinary `TrainState`: make it with ``create_state(params, by_group(...))``; it is saved,
-resumed and sharded like any other.
+clipping; Adam without momentum (b1 = 0) for both keeps the game from collapsing. The state is an ordinary `TrainState`:
+make it with ``create_state(params, by_group(...))``; it is saved, resumed and sharded like any other.
 """
 
 from collections.abc import Mapping
