@@ -41,7 +41,7 @@ def draw(*shape, key=0):
     return jax.random.normal(jax.random.key(key), shape, jnp.float64)
 
 
-@pytest.mark.parametrize("kind", ["edm", "v", "x0"])
+@pytest.mark.parametrize("kind", ["edm", "v"])
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 def test_at_the_shortest_time_a_consistency_function_is_the_identity(process, kind):
     boundary = ConsistencyBoundary(0.01)
