@@ -2,7 +2,7 @@
 
     drf train --config configs/digits.py --workdir runs/digits/teacher
 
-About 45 s on 2 CPU cores. ``configs/digits.py:smoke`` trains for 20 steps.
+About 35 s on 2 CPU cores. ``configs/digits.py:smoke`` trains for 20 steps.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@
     drf train    --config configs/fashion_mnist32.py --workdir runs/fashion_mnist/teacher
     drf evaluate --config configs/fashion_mnist32.py --workdir runs/fashion_mnist/teacher
 
-About 170 s on one H100 (39 updates of 512 images a second). ``configs/fashion_mnist32.py:bf16`` computes in bfloat16;
+For one H100; not timed yet. ``configs/fashion_mnist32.py:bf16`` computes in bfloat16;
 ``:smoke`` trains a tiny network on the first 64 images for 4 steps, in seconds on a CPU. The data may be elsewhere:
 ``--config.data.data_dir=DIR``.
 """
