@@ -64,9 +64,9 @@ class Table:
 
     def _log_alpha2(self, t):
         xp = namespace(t)
-        return xp.interp(
-            t * self.steps, xp.arange(self.steps + 1.0), xp.asarray(self._log_alpha_bar)
-        )
+        # A copy: JAX remembers a host array that it made a constant of, in the precision of that moment.
+        nodes = xp.asarray(self._log_alpha_bar.copy())
+        return xp.interp(t * self.steps, xp.arange(self.steps + 1.0), nodes)
 
     def alpha(self, t):
         return namespace(t).exp(self._log_alpha2(t) / 2)

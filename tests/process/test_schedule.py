@@ -39,6 +39,15 @@ def test_host_and_traced_values_agree(process):
         np.testing.assert_allclose(jax.jit(f)(jnp.asarray(t)), f(t), rtol=2e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("process", ALL, ids=repr)
+def test_use_in_float32_leaves_float64_exact(process):
+    t = np.linspace(0.1, 0.9, 5)
+    for f in (process.alpha, process.sigma):
+        jax.jit(f)(jnp.asarray(t, jnp.float32))
+        with jax.enable_x64(True):
+            np.testing.assert_allclose(f(jnp.asarray(t)), f(t), rtol=1e-12)
+
+
 def test_linear_vp_is_the_limit_of_the_ddpm_table():
     t = np.linspace(0.01, 1, 20)
     fine = Table("linear", 10**5, 1e-6, 2e-4)
