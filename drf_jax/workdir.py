@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drf_jax.atomic import replacing
 from drf_jax.config import plain
 from drf_jax.errors import UserError
-from drf_jax.evaluation.atomic import replacing
 
 FREE = (
     "evaluate",

@@ -19,7 +19,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from drf_jax.evaluation.atomic import replacing
+from drf_jax.atomic import replacing
 from drf_jax.evaluation.digest import params_digest
 from drf_jax.evaluation.inception import Inception
 from drf_jax.evaluation.report import git_commit

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Float, PyTree
 from tqdm import tqdm
 
+from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
-from drf_jax.evaluation.atomic import replacing
-from drf_jax.evaluation.generate import initial_noise, sample_keys
+from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.typing import Cond, PRNGKey, State
 
 Walk = Callable[[State, Cond], Float[jax.Array, "nodes b *state"]]

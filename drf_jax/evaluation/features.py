@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
+from drf_jax.atomic import replacing
 from drf_jax.data.image import to_model
 from drf_jax.errors import UserError
-from drf_jax.evaluation.atomic import replacing
 from drf_jax.evaluation.digest import params_digest
 from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.typing import Params

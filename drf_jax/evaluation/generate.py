@@ -1,40 +1,18 @@
-"""Sample i of a run depends on (root key, i) and on nothing else.
-
-    key_i = fold_in(root, i),      eps_i ~ N(0, I) drawn from fold_in(key_i, NOISE)             (1)
-
-So batch size, order, devices and restarts do not change the noise of a sample, and two samplers
-started from the same root answer for the same noise: RMSE and pictures compare sample by sample.
-"""
+"""Samples of a set of indices, batch by batch, on the host; their noises are those of `drf_jax.noise`."""
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
+from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.typing import PRNGKey, PRNGKeys, State
 
 Sampler = Callable[[State, PRNGKeys, Any], State]
 """``sampler(noise [b, *state], keys [b], cond) -> state [b, *state]``, from unit noise."""
-
-NOISE = 0x6E6F6973
-"""Folded into a sample's key for its first noise; a sampler may fold small numbers itself."""
-
-
-@jax.jit
-def sample_keys(root: PRNGKey, indices: Int[Array | np.ndarray, "b"]) -> PRNGKeys:
-    """One key for each sample index, equation (1)."""
-    return jax.vmap(partial(jax.random.fold_in, root))(indices)
-
-
-@partial(jax.jit, static_argnames="shape")
-def initial_noise(keys: PRNGKeys, shape: tuple[int, ...]) -> Float32[Array, "b ..."]:
-    """Unit-variance noise of each sample, equation (1); the caller scales it to its process."""
-    return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, NOISE), shape))(keys)
 
 
 def generate(

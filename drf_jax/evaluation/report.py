@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 
+from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
-from drf_jax.evaluation.atomic import replacing
 
 Row = dict[str, str | int | float]
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
+from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
-from drf_jax.evaluation.atomic import replacing
 from drf_jax.evaluation.generate import Sampler, generate
 from drf_jax.typing import PRNGKey
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from drf_jax import __version__
+from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
-from drf_jax.evaluation.atomic import replacing
 from drf_jax.evaluation.extractor import Extractor
 from drf_jax.evaluation.statistics import Statistics
 

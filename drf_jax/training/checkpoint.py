@@ -19,8 +19,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
+from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
-from drf_jax.evaluation.atomic import replacing
 from drf_jax.training.state import TrainState
 from drf_jax.typing import Params
 

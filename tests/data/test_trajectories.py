@@ -12,7 +12,7 @@ from drf_jax.data.trajectories import (
     trajectory_batches,
 )
 from drf_jax.errors import UserError
-from drf_jax.evaluation.generate import initial_noise, sample_keys
+from drf_jax.noise import initial_noise, sample_keys
 
 ROOT = jax.random.key(4)
 COUNT, SHAPE = 40, (3, 2, 1)

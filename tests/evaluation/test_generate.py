@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drf_jax.evaluation.generate import generate, initial_noise, sample_keys
+from drf_jax.evaluation.generate import generate
+from drf_jax.noise import initial_noise, sample_keys
 
 ROOT = jax.random.key(7)
 SHAPE = (3, 2)

@@ -8,10 +8,11 @@ import pytest
 from drf_jax import build
 from drf_jax.data.digits import Digits
 from drf_jax.denoiser import Denoiser
-from drf_jax.evaluation.generate import generate, initial_noise, sample_keys
+from drf_jax.evaluation.generate import generate
 from drf_jax.evaluation.spread import spread
 from drf_jax.networks.dit import DiT
 from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.process.schedule import CosineVP
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.sharding import make_mesh

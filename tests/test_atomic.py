@@ -1,6 +1,6 @@
 import pytest
 
-from drf_jax.evaluation.atomic import replacing
+from drf_jax.atomic import replacing
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
