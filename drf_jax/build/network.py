@@ -1,0 +1,35 @@
+"""The teacher's network of a config."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from drf_jax.build.data import null_cond
+from drf_jax.config import choose, read, split_name
+from drf_jax.data.source import Source
+from drf_jax.errors import UserError
+from drf_jax.networks.dit import DiT
+from drf_jax.networks.network import Backbone, DenoisingNetwork
+from drf_jax.networks.unet import UNet
+from drf_jax.typing import Params, PRNGKey
+
+BACKBONES = {"dit": DiT, "unet": UNet}
+
+
+def backbone(config: Mapping[str, Any], data: Source) -> Backbone:
+    """The network's description; channels and classes are the data's."""
+    name, rest = split_name(config["network"], "config.network")
+    given = {"channels": data.image_shape[-1], "num_classes": data.num_classes}
+    for key in given:
+        if key in rest:
+            raise UserError(f"config.network.{key}: set by the data, leave it out")
+    cls = choose(BACKBONES, name, "config.network.name")
+    made = read(cls, {**rest, **given}, "config.network")
+    made.check_image(*data.image_shape)
+    return made
+
+
+def init_teacher(network: DenoisingNetwork, data: Source, key: PRNGKey) -> Params:
+    x = jnp.zeros((1, *data.image_shape))
+    return network.init(key, x, jnp.zeros(1), null_cond(data, 1))["params"]

@@ -1,0 +1,40 @@
+"""The teacher's objective of a config."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from drf_jax.build.processes import output, process
+from drf_jax.config import choose, read
+from drf_jax.errors import UserError
+from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.objectives.denoising import Denoising
+from drf_jax.process.time import TIME_DISTRIBUTIONS
+from drf_jax.process.weighting import WEIGHTINGS
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    weighting: str = "v"
+    times: str = "stratified"
+    label_dropout: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.label_dropout <= 1:
+            raise UserError(
+                f"config.objective.label_dropout = {self.label_dropout}: must be from 0 to 1"
+            )
+
+
+def denoising(config: Mapping[str, Any], network: DenoisingNetwork) -> Denoising:
+    spec = read(Objective, config["objective"], "config.objective")
+    classes = network.backbone.num_classes
+    return Denoising(
+        network=network,
+        process=process(config),
+        output=output(config),
+        weighting=choose(WEIGHTINGS, spec.weighting, "config.objective.weighting"),
+        times=choose(TIME_DISTRIBUTIONS, spec.times, "config.objective.times"),
+        label_dropout=spec.label_dropout if classes else 0.0,
+        null_label=classes,
+    )

@@ -1,0 +1,97 @@
+"""What a config describes: the keys of each kind of run, how long it trains and with which optimizer."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from drf_jax.config import at_least, choose, read
+from drf_jax.errors import UserError
+from drf_jax.training.optimizer import Optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherRun:
+    """The keys of a teacher's config."""
+
+    task: str
+    seed: int
+    data: dict
+    process: dict
+    output: str
+    network: dict
+    objective: dict
+    optimizer: dict
+    train: dict
+    mesh: dict
+    sampler: dict
+    evaluate: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentRun:
+    """The keys of a student's config; ``teacher`` is the folder of the teacher's run."""
+
+    task: str
+    seed: int
+    teacher: str
+    distill: dict
+    optimizer: dict
+    train: dict
+    mesh: dict
+    evaluate: dict
+
+
+TASKS = {"teacher": TeacherRun, "draft_refine": StudentRun}
+
+
+def task(config: Mapping[str, Any]) -> str:
+    """Which kind of run a config describes.
+
+    Raises:
+      UserError: unknown task, or the config has not the keys of that task, or a seed out of range.
+    """
+    run = read(choose(TASKS, config.get("task"), "config.task"), config, "config")
+    if not 0 <= run.seed < 2**32:
+        raise UserError(f"config.seed = {run.seed}: must be at least 0 and below 2**32")
+    return run.task
+
+
+def check_task(config: Mapping[str, Any], wanted: str, where: str) -> None:
+    """Raise unless the config describes a run of this kind; ``where`` it was found."""
+    found = task(config)
+    if found != wanted:
+        raise UserError(f"{where}: config.task is {found!r}, and {wanted!r} is needed here")
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """How long and how often; ``seed`` is the config's own."""
+
+    steps: int
+    batch_size: int
+    ema: float = 0.999
+    accumulate: int = 1
+    log_every: int = 100
+    checkpoint_every: int = 1000
+    sample_every: int = 0
+    keep: int = 2
+    tensorboard: bool = False
+
+    def __post_init__(self):
+        positive = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep")
+        at_least(1, self, "config.train", *positive)
+        at_least(0, self, "config.train", "sample_every")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"config.train.ema = {self.ema}: must be at least 0 and below 1")
+        if self.batch_size % self.accumulate:
+            raise UserError(
+                f"config.train.accumulate = {self.accumulate}: must divide batch_size = {self.batch_size}"
+            )
+
+
+def train(config: Mapping[str, Any]) -> Train:
+    return read(Train, config["train"], "config.train")
+
+
+def optimizer(config: Mapping[str, Any]) -> Optimizer:
+    return read(Optimizer, config["optimizer"], "config.optimizer")
