@@ -24,6 +24,7 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 from drf_jax import build
+from drf_jax.data.conditioning import condition_of
 from drf_jax.errors import UserError
 from drf_jax.evaluation.generate import generate
 from drf_jax.evaluation.lines import Panel, line_figure
@@ -31,14 +32,8 @@ from drf_jax.evaluation.reference import make_reference
 from drf_jax.evaluation.report import Row, family, markdown_table, row, write_results
 from drf_jax.runs.compare import numbers
 from drf_jax.runs.features import extractor_of
-from drf_jax.runs.teacher import (
-    SAMPLE,
-    Teacher,
-    condition_of,
-    load_teacher,
-    root_key,
-    teacher_method,
-)
+from drf_jax.runs.keys import SAMPLE, root_key
+from drf_jax.runs.teacher import Teacher, load_teacher, teacher_method
 from drf_jax.sampling.grid import uniform
 from drf_jax.sampling.method import Method, driffusion_method
 from drf_jax.sampling.refine import ParallelRefiner

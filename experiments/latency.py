@@ -30,6 +30,7 @@ from absl import app, flags, logging
 
 from drf_jax import build
 from drf_jax.configs import digits
+from drf_jax.data.conditioning import null_cond
 from drf_jax.data.source import Source
 from drf_jax.denoiser import Denoiser
 from drf_jax.evaluation.latency import latency
@@ -65,7 +66,7 @@ class Subject:
     def states(self, batch: int) -> tuple[State, dict[str, jax.Array]]:
         """Noise and conditioning of ``batch`` states."""
         noise = jax.random.normal(jax.random.key(batch), (batch, *self.shape))
-        return noise, build.null_cond(self.data, batch)
+        return noise, null_cond(self.data, batch)
 
     def methods(self) -> list[Method]:
         """The samplers of the digits' evaluation."""
@@ -81,7 +82,7 @@ def subject(name: str, network: Mapping[str, Any], side: int) -> Subject:
     data = build.source(config)
     net = DenoisingNetwork(build.backbone(config, data))
     shape = (side, side, data.image_shape[-1])
-    x, cond = jnp.zeros((1, *shape)), build.null_cond(data, 1)
+    x, cond = jnp.zeros((1, *shape)), null_cond(data, 1)
     params = jax.jit(net.init)(jax.random.key(0), x, jnp.zeros(1), cond)["params"]
     denoiser = Denoiser(params, net, build.process(config), build.output(config))
     return Subject(name, denoiser, build.loop(config), data, shape)

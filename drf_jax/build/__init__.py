@@ -4,7 +4,7 @@ Nothing below this package sees a ConfigDict. A config describes one run: ``task
 ``draft_refine`` (distillation of the two networks from a teacher's run).
 """
 
-from drf_jax.build.data import null_cond, source, split
+from drf_jax.build.data import source, split
 from drf_jax.build.devices import Mesh, loop, mesh
 from drf_jax.build.draft_refine import (
     Distill,
@@ -69,7 +69,6 @@ __all__ = [
     "mesh",
     "method",
     "methods",
-    "null_cond",
     "optimizer",
     "output",
     "process",

@@ -4,9 +4,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from drf_jax.config import split_name
 from drf_jax.data.prepare import RECIPES
 from drf_jax.data.source import SOURCES, Source, load_source
@@ -32,8 +29,3 @@ def split(config: Mapping[str, Any], name: str) -> Source:
     if config["data"]["name"] not in RECIPES:
         raise UserError(f"data set {config['data']['name']!r} has no splits, so no {name!r}")
     return source({"data": {**config["data"], "split": name}})
-
-
-def null_cond(data: Source, batch: int) -> dict[str, jax.Array]:
-    """The empty conditioning of classifier-free guidance."""
-    return {"label": jnp.full(batch, data.num_classes, jnp.int32)} if data.num_classes else {}

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from drf_jax.build.data import null_cond
 from drf_jax.build.processes import output, process
 from drf_jax.config import at_least, read
+from drf_jax.data.conditioning import null_cond
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 from drf_jax.networks.drafter import DraftNetwork

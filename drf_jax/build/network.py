@@ -5,8 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from drf_jax.build.data import null_cond
 from drf_jax.config import choose, read, split_name
+from drf_jax.data.conditioning import null_cond
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 from drf_jax.networks.dit import DiT

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from drf_jax.build.data import null_cond
 from drf_jax.config import at_least, choose, read, split_name
+from drf_jax.data.conditioning import null_cond
 from drf_jax.data.source import Source
 from drf_jax.denoiser import Denoiser, DenoiserLike
 from drf_jax.errors import UserError

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from drf_jax import build
+from drf_jax.data.conditioning import condition_of
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 from drf_jax.evaluation.extractor import Extractor
@@ -17,7 +18,6 @@ from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.reference import Reference, state_features
 from drf_jax.evaluation.report import Row, row
 from drf_jax.evaluation.score import over_seeds, score
-from drf_jax.runs.teacher import condition_of
 from drf_jax.sampling.method import Method
 
 Draw = Callable[[Method, int], np.ndarray]

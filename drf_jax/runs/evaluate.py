@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from drf_jax import build
 from drf_jax.config import plain
+from drf_jax.data.conditioning import condition_of
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 from drf_jax.evaluation.digest import file_digest
@@ -40,15 +41,9 @@ from drf_jax.evaluation.resumable import generate_resumably
 from drf_jax.evaluation.spread import spread
 from drf_jax.runs.compare import compare
 from drf_jax.runs.features import extractor_of
+from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.student import load_student
-from drf_jax.runs.teacher import (
-    SAMPLE,
-    condition_of,
-    load_teacher,
-    parameter_hash,
-    root_key,
-    teacher_method,
-)
+from drf_jax.runs.teacher import load_teacher, parameter_hash, teacher_method
 from drf_jax.sampling.method import Method
 from drf_jax.workdir import check_same
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from drf_jax import build
+from drf_jax.data.conditioning import condition_of
 from drf_jax.data.trajectories import (
     Trajectories,
     made_with,
@@ -22,15 +23,8 @@ from drf_jax.errors import UserError
 from drf_jax.networks.transfer import drafter_from_teacher, refiner_from_teacher
 from drf_jax.objectives.draft_refine import OnPolicy, Student, TeacherForced
 from drf_jax.process.gaussian import prior
-from drf_jax.runs.teacher import (
-    INIT,
-    TRAIN,
-    Teacher,
-    condition_of,
-    grid_of_samples,
-    load_teacher,
-    root_key,
-)
+from drf_jax.runs.keys import INIT, TRAIN, TRAJECTORY, root_key
+from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher
 from drf_jax.sampling import serial
 from drf_jax.sampling.grid import make_grid
 from drf_jax.sampling.method import Method, compile_for
@@ -43,9 +37,6 @@ from drf_jax.training.state import create_state, init_sharded
 from drf_jax.training.step import jit_step, make_train_step
 from drf_jax.typing import Params
 from drf_jax.workdir import check_same, claim, read_config
-
-TRAJECTORY = 3
-"""Folded into the student's seed: the key of the trajectories' noises."""
 
 TRAJECTORIES = "trajectories.npy"
 

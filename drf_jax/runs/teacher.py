@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from drf_jax import build
+from drf_jax.data.conditioning import condition, condition_of
 from drf_jax.data.image import to_uint8
 from drf_jax.data.pipeline import batches
 from drf_jax.data.source import Source
@@ -17,6 +18,7 @@ from drf_jax.denoiser import Denoiser
 from drf_jax.evaluation.figure import image_grid
 from drf_jax.evaluation.generate import generate
 from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.runs.keys import INIT, SAMPLE, TRAIN, root_key
 from drf_jax.sampling.method import Method
 from drf_jax.training.checkpoint import Checkpoints, load_ema
 from drf_jax.training.loop import every, train
@@ -26,13 +28,6 @@ from drf_jax.training.state import create_state, init_sharded
 from drf_jax.training.step import jit_step, make_train_step
 from drf_jax.typing import Params
 from drf_jax.workdir import check_same, claim, read_config
-
-TRAIN, SAMPLE, INIT = 0, 1, 2
-"""Folded into the config's seed: the keys of training, of sampling and of initialisation."""
-
-
-def root_key(seed: int, use: int) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(seed), use)
 
 
 def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
@@ -86,16 +81,6 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
             hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
             label="teacher",
         )
-
-
-def condition(data: Source, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Labels as conditioning; nothing for data without classes."""
-    return {"label": np.asarray(labels, np.int32)} if data.num_classes else {}
-
-
-def condition_of(data: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Conditioning of sample indices: that of the example with the same index, modulo the data's length."""
-    return condition(data, np.array([data[int(i) % len(data)]["label"] for i in indices], np.int32))
 
 
 def teacher_method(config: Mapping[str, Any], data: Source, denoiser: Denoiser) -> Method:

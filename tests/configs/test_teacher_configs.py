@@ -8,11 +8,11 @@ import pytest
 from drf_jax import build
 from drf_jax.configs import emoji64, fashion_mnist32
 from drf_jax.data.card import Card, write_card
+from drf_jax.data.conditioning import condition
 from drf_jax.data.prepare import prepare
 from drf_jax.data.records import write_records
 from drf_jax.denoiser import Denoiser
 from drf_jax.networks.network import DenoisingNetwork
-from drf_jax.runs.teacher import condition
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.training.optimizer import make_optimizer
 
