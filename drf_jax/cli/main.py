@@ -26,7 +26,7 @@ USAGE = """usage: drf <command> [flags]
   drf data prepare NAME --data_dir DIR [--title T] [--options k=v,k=v]       make a data set, once
   drf features train --config FILE --out NPZ [--steps N]                     classifier to measure FD with
   drf stats     --config FILE --out NPZ --features NPZ | --inception FILE    statistics of the real data
-                [--resize pytorch-fid|clean-fid|tf1] [--split train]
+                [--resize pytorch-fid|clean-fid|tf1] [--tf32] [--split train]
 """
 
 

@@ -36,6 +36,7 @@ def define_stats(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_enum(
         "resize", "pytorch-fid", list(RESIZES), "Inception's convention", flag_values=f
     )
+    flags.DEFINE_bool("tf32", False, "Inception with TF32 convolutions", flag_values=f)
     flags.DEFINE_string("split", "", "of the data; config.data's unless given", flag_values=f)
     return define_config(f, argv)
 
@@ -67,4 +68,5 @@ def extractor(f: flags.FlagValues) -> Extractor:
         )
     if f.features:
         return load_extractor(FEATURE_SPACE, f.features)
-    return load_extractor(f"inception-{f.resize}", f.inception)
+    suffix = "-tf32" if f.tf32 else ""
+    return load_extractor(f"inception-{f.resize}{suffix}", f.inception)

@@ -52,6 +52,10 @@ class Extractor(Protocol):
 EXTRACTORS: dict[str, Callable[[str | os.PathLike], Extractor]] = {
     FEATURE_SPACE: load_classifier,
     **{f"inception-{name}": partial(load_inception, resize=name) for name in RESIZES},
+    **{
+        f"inception-{name}-tf32": partial(load_inception, resize=name, precision="tf32")
+        for name in RESIZES
+    },
     RANDOM: random_inception,
 }
 """Feature space -> loader of its weights file; the random one takes none."""

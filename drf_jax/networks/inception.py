@@ -10,7 +10,7 @@ into the convolution when the weights are read, in float64:
     relu( gamma (W * x - mu) / (v + 1e-3)^{1/2} + beta ) = relu( s W * x + beta - s mu ),
     s = gamma / (v + 1e-3)^{1/2}                                                            (1)
 
-All convolutions run in full float32, also where an accelerator would round their inputs.
+The convolutions run in the precision that the caller sets (``jax.default_matmul_precision``).
 """
 
 from collections.abc import Callable, Mapping
@@ -47,15 +47,7 @@ def _conv(
     stride: int = 1,
     padding: str = "SAME",
 ) -> Float[Array, "b h2 w2 features"]:
-    conv = nn.Conv(
-        features,
-        kernel,
-        (stride, stride),
-        padding,
-        precision=jax.lax.Precision.HIGHEST,
-        name=name,
-    )
-    return nn.relu(conv(x))
+    return nn.relu(nn.Conv(features, kernel, (stride, stride), padding, name=name)(x))
 
 
 def _average(x: Float[Array, "b h w n"]) -> Float[Array, "b h w n"]:

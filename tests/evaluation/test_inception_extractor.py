@@ -10,7 +10,7 @@ import pytest
 from drf_jax.errors import UserError
 from drf_jax.evaluation.digest import params_digest
 from drf_jax.evaluation.extractor import EXTRACTORS, load_extractor
-from drf_jax.evaluation.inception import Inception, load_inception
+from drf_jax.evaluation.inception import Inception, _forward, load_inception
 from drf_jax.networks.inception import InceptionV3
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "inception.npz")
@@ -50,6 +50,24 @@ def test_features_do_not_depend_on_the_batch(extractor):
     other_way = extractor.extract(images[::-1], batch_size=2)[::-1]
     np.testing.assert_allclose(ours, other_way, atol=1e-4 * ours.max())
     assert np.abs(ours[0] - ours[1]).max() > 1e-3 * ours.max()
+
+
+@pytest.mark.parametrize(("precision", "wanted"), [("float32", "HIGHEST"), ("tf32", "HIGH")])
+def test_convolutions_run_in_the_precision_asked_for(extractor, precision, wanted):
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8)
+    program = _forward.lower(extractor.params, images, "pytorch-fid", precision).as_text()
+    convolutions = [line for line in program.splitlines() if "stablehlo.convolution(" in line]
+    assert len(convolutions) == 94
+    assert all(f"[#stablehlo<precision {wanted}>, " in line for line in convolutions)
+
+
+def test_tf32_is_another_feature_space(weights_file):
+    plain = load_extractor("inception-clean-fid", weights_file)
+    tf32 = load_extractor("inception-clean-fid-tf32", weights_file)
+    assert plain.feature_space == "inception-clean-fid"
+    assert tf32.feature_space == "inception-clean-fid-tf32"
+    with pytest.raises(UserError, match=r"precision 'bf16' is unknown; known: float32, tf32"):
+        load_inception(weights_file, precision="bf16")
 
 
 def test_grey_images_are_colour_images(extractor):
