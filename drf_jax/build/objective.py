@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_jax.build.processes import output, process
 from drf_jax.config import choose, read
+from drf_jax.data.conditioning import null_of
 from drf_jax.errors import UserError
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.objectives.denoising import Denoising
@@ -28,13 +29,12 @@ class Objective:
 
 def denoising(config: Mapping[str, Any], network: DenoisingNetwork) -> Denoising:
     spec = read(Objective, config["objective"], "config.objective")
-    classes = network.backbone.num_classes
     return Denoising(
         network=network,
         process=process(config),
         output=output(config),
         weighting=choose(WEIGHTINGS, spec.weighting, "config.objective.weighting"),
         times=choose(TIME_DISTRIBUTIONS, spec.times, "config.objective.times"),
-        label_dropout=spec.label_dropout if classes else 0.0,
-        null_label=classes,
+        dropout=spec.label_dropout,
+        null=null_of(network.backbone),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drf_jax.config import choose, read, split_name
+from drf_jax.process.pfgmpp import PFGMPP
 from drf_jax.process.prediction import check_kind
 from drf_jax.process.schedule import VE, CosineVP, LinearVP, Process, RectifiedFlow
 from drf_jax.process.table import Table
@@ -13,6 +14,7 @@ PROCESSES = {
     "linear": LinearVP,
     "table": Table,
     "ve": VE,
+    "pfgmpp": PFGMPP,
     "rectified_flow": RectifiedFlow,
 }
 

@@ -12,6 +12,8 @@ process         α_t                                     σ_t
 Time runs from 0 (data) to ``t_max`` (noise). The log signal-to-noise ratio λ_t = log(α_t² / σ_t²) falls strictly, and
 `time` is its inverse. Every method takes a NumPy array (grids are made on the host in float64) or a JAX array.
 Discrete schedules, given as a table of ᾱ, are in `drf_jax.process.table`.
+
+Here ε is standard normal (`NormalNoise`); a process may have noise of another law (`drf_jax.process.pfgmpp`).
 """
 
 import dataclasses
@@ -20,6 +22,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
+
+from drf_jax.typing import PRNGKeys, State
 
 
 def namespace(t: Any) -> ModuleType:
@@ -46,9 +50,20 @@ class Process(Protocol):
         """The number a network is given for t, of order one."""
         ...
 
+    def noise(self, normal: State, keys: PRNGKeys) -> State:
+        """The process's ε ``[b, *state]``, from standard normal numbers and one key per sample."""
+        ...
+
+
+class NormalNoise:
+    """ε is standard normal itself."""
+
+    def noise(self, normal, keys):
+        return normal
+
 
 @dataclasses.dataclass(frozen=True)
-class CosineVP:
+class CosineVP(NormalNoise):
     """Variance-preserving cosine schedule. ``t_max`` keeps α positive: α(t_max) ≈ π (1 − t_max) / 2."""
 
     t_max: float = 0.999
@@ -71,7 +86,7 @@ class CosineVP:
 
 
 @dataclasses.dataclass(frozen=True)
-class LinearVP:
+class LinearVP(NormalNoise):
     """Variance-preserving schedule with β(t) = β0 + t (β1 − β0), the continuous limit of DDPM's."""
 
     beta0: float = 0.1
@@ -102,7 +117,7 @@ class LinearVP:
 
 
 @dataclasses.dataclass(frozen=True)
-class VE:
+class VE(NormalNoise):
     """Variance-exploding process of EDM: t *is* the noise level σ, from 0 to ``t_max`` (σ_max)."""
 
     t_max: float = 80.0
@@ -126,7 +141,7 @@ class VE:
 
 
 @dataclasses.dataclass(frozen=True)
-class RectifiedFlow:
+class RectifiedFlow(NormalNoise):
     """Straight paths from data to noise; the velocity is ε − x0."""
 
     t_max: float = 1.0

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from drf_jax.errors import UserError
-from drf_jax.process.schedule import namespace
+from drf_jax.process.schedule import NormalNoise, namespace
 
 
 def linear_betas(steps: int, beta0: float, beta1: float) -> Float[np.ndarray, "steps"]:
@@ -36,7 +36,7 @@ BETAS = {"linear": linear_betas, "scaled_linear": scaled_linear_betas, "cosine":
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class Table(NormalNoise):
     """A variance-preserving process given by ``steps`` discrete β; t = (index + 1) / steps."""
 
     betas: str = "linear"

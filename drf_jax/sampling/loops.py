@@ -6,11 +6,15 @@ convolutions inside a compiled loop some 20 times slower than outside, so convol
 ``PYTHON``; everything else wants ``COMPILED``.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+Carry = TypeVar("Carry")
 
 
 class Loop(NamedTuple):
@@ -39,6 +43,42 @@ def python_while_loop(condition, body, carry):
     while condition(carry):
         carry = body(carry)
     return carry
+
+
+@functools.partial(jax.jit, static_argnames=("batch_axes",))
+def where_active(active: Bool[Array, "b"], after: Carry, before: Carry, batch_axes: tuple) -> Carry:
+    """``after`` for the active samples; ``batch_axes`` says, part by part, which axis is the samples'."""
+
+    def choose(axis, after, before):
+        mask = lambda leaf: jnp.expand_dims(active, [i for i in range(leaf.ndim) if i != axis])
+        return jax.tree.map(lambda new, old: jnp.where(mask(new), new, old), after, before)
+
+    return jax.tree.map(choose, batch_axes, after, before)
+
+
+def while_any(
+    loop: Loop,
+    active: Callable[[Carry], Bool[Array, "b"]],
+    body: Callable[[Carry], Carry],
+    carry: Carry,
+    batch_axes: tuple,
+) -> Carry:
+    """Repeat ``body`` until no sample is active; a sample that is done stays as it is.
+
+    So what a sample becomes does not depend on the batch it is in.
+
+    Args:
+      loop: compiled or Python.
+      active: which samples of a carry are to go on.
+      body: one iteration of all samples.
+      carry: a tuple, its parts pytrees whose leaves all have the samples on the same axis.
+      batch_axes: that axis for each part, in a tuple of the same kind.
+    """
+
+    def masked(carry):
+        return where_active(active(carry), body(carry), carry, batch_axes)
+
+    return loop.while_loop(lambda carry: jnp.any(active(carry)), masked, carry)
 
 
 COMPILED = Loop(jax.lax.scan, jax.lax.while_loop)

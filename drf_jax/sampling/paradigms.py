@@ -25,7 +25,7 @@ from drf_jax.errors import UserError
 from drf_jax.process.prediction import expand
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.grid import Grid
-from drf_jax.sampling.loops import COMPILED, Loop
+from drf_jax.sampling.loops import COMPILED, Loop, while_any
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.sampling.result import Result
 from drf_jax.sampling.step import posterior_variance
@@ -90,21 +90,31 @@ def iterate(
     limits: Float[Array, "nodes"],
     cond: Cond,
 ) -> Window:
-    """One call for the whole batch; samples at the grid's end stay."""
+    """One call for the whole batch."""
     n, p = len(grid) - 1, len(window.states) - 1
     nodes = jnp.minimum(window.node + jnp.arange(p + 1)[:, None], n)
     states = picard(process, denoiser, window.states, grid[nodes], grid[n - 1], cond)
     stride = passes(states, window.states, limits[nodes])
-    moved = Window(
+    return Window(
         slide(states, stride),
         jnp.minimum(window.node + stride, n),
         window.calls + 1,
         window.evaluations + jnp.minimum(n - window.node, p),
     )
-    active = window.node < n
-    states = jnp.where(expand(active, states[0]), moved.states, window.states)
-    choose = lambda new, old: jnp.where(active, new, old)
-    return Window(states, *map(choose, moved[1:], window[1:]))
+
+
+def most(grid: Grid, window: int, tolerance: float) -> tuple[int, int]:
+    """(sequential calls, network evaluations) that a sample takes at most.
+
+    Raises:
+      UserError: a window outside 1 … n, or a negative tolerance.
+    """
+    n = len(grid) - 1
+    if not 1 <= window <= n:
+        raise UserError(f"window = {window}: choose 1 to {n}, the grid's steps")
+    if tolerance < 0:
+        raise UserError(f"tolerance = {tolerance}: must be at least 0")
+    return n, sum(min(window, n - i) for i in range(n))
 
 
 def sample(
@@ -127,18 +137,15 @@ def sample(
       loop: how to loop (`drf_jax.sampling.loops`).
 
     Raises:
-      UserError: a window outside 1 … n, or a negative tolerance.
+      UserError: as `most`.
     """
+    most(grid, window, tolerance)
     n, b = len(grid) - 1, len(x)
-    if not 1 <= window <= n:
-        raise UserError(f"window = {window}: choose 1 to {n}, the grid's steps")
-    if tolerance < 0:
-        raise UserError(f"tolerance = {tolerance}: must be at least 0")
     times = jnp.asarray(grid, x.dtype)
     variance = posterior_variance(process, times[:-1], times[1:])
     limits = tolerance * jnp.pad(jnp.sqrt(variance), (1, 0))
     zeros = jnp.zeros(b, jnp.int32)
     start = Window(jnp.broadcast_to(x, (window + 1, *x.shape)), zeros, zeros, zeros)
     body = lambda window: iterate(process, denoiser, window, times, limits, cond)
-    end = loop.while_loop(lambda window: jnp.any(window.node < n), body, start)
+    end = while_any(loop, lambda window: window.node < n, body, start, Window(1, 0, 0, 0))
     return Result(end.states[0], end.calls, end.evaluations)

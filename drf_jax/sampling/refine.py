@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from drf_jax.denoiser import DenoiserLike, static
 from drf_jax.process.prediction import Prediction, from_output, network_input
 from drf_jax.process.schedule import Process
-from drf_jax.sampling.loops import Loop
+from drf_jax.sampling.loops import Loop, while_any
 from drf_jax.sampling.transition import walk
 from drf_jax.typing import Cond, Drafts, Network, Params, Times
 
@@ -117,13 +117,6 @@ def unfinished(
     return (jnp.max(error, axis=0) > limit) & (count < refinements)
 
 
-@jax.jit
-def where(active: Bool[Array, "b"], after: Refined, before: Refined) -> Refined:
-    """``after`` for the active samples."""
-    choose = lambda new, old: jnp.where(active.reshape(1, -1, *[1] * (new.ndim - 2)), new, old)
-    return jax.tree.map(choose, after, before)
-
-
 def refine_repeatedly(
     again: Callable[..., Refined],
     loop: Loop,
@@ -134,8 +127,7 @@ def refine_repeatedly(
 ) -> tuple[Refined, Int[Array, "b"]]:
     """`refine` with its result as the next drafts, until ``refinements`` are made or a sample's error is small.
 
-    A sample whose largest error is at most ``tolerance`` keeps its states from then on, so that what a sample becomes
-    does not depend on the batch it is in.
+    A sample whose largest error is at most ``tolerance`` keeps its states from then on.
 
     Args:
       again: ``(states [k, b, *state], *args) -> Refined``.
@@ -157,8 +149,6 @@ def refine_repeatedly(
 
     def body(carry):
         refined, count = carry
-        on = active(carry)
-        return where(on, again(refined.states[:k], *args), refined), count + on
+        return again(refined.states[:k], *args), count + 1
 
-    start = (first, jnp.ones(b, jnp.int32))
-    return loop.while_loop(lambda carry: jnp.any(active(carry)), body, start)
+    return while_any(loop, active, body, (first, jnp.ones(b, jnp.int32)), (1, 0))

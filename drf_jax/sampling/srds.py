@@ -32,7 +32,7 @@ from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.grid import Grid
-from drf_jax.sampling.loops import COMPILED, Loop
+from drf_jax.sampling.loops import COMPILED, Loop, while_any
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.sampling.result import Result
 from drf_jax.sampling.serial import advance
@@ -106,6 +106,21 @@ def sweep_step(
     return fine + jumped - coarse, jumped
 
 
+def most(grid: Grid, blocks: int, iterations: int) -> tuple[int, int]:
+    """(sequential calls as run, network evaluations) of a sample that makes all iterations.
+
+    Raises:
+      UserError: blocks that do not divide the grid, or iterations outside 1 … blocks.
+    """
+    n = len(grid) - 1
+    if blocks < 1 or n % blocks:
+        raise UserError(f"blocks = {blocks}: must divide the grid's {n} steps")
+    if not 1 <= iterations <= blocks:
+        raise UserError(f"iterations = {iterations}: choose 1 to blocks = {blocks}")
+    shape = (blocks, n // blocks, iterations)
+    return calls(*shape), network_evaluations(*shape)
+
+
 def sample(
     denoiser: DenoiserLike,
     process: Process,
@@ -128,13 +143,10 @@ def sample(
       loop: how to loop (`drf_jax.sampling.loops`).
 
     Raises:
-      UserError: blocks that do not divide the grid, or iterations outside 1 … blocks.
+      UserError: as `most`.
     """
+    most(grid, blocks, iterations)
     n, b = len(grid) - 1, len(x)
-    if blocks < 1 or n % blocks:
-        raise UserError(f"blocks = {blocks}: must divide the grid's {n} steps")
-    if not 1 <= iterations <= blocks:
-        raise UserError(f"iterations = {iterations}: choose 1 to blocks = {blocks}")
     steps = n // blocks
     times = np.asarray(grid, x.dtype)
     ends = (times[:-1:steps], times[steps::steps])
@@ -157,14 +169,13 @@ def sample(
         return (progress.change > limit) & (progress.count < iterations)
 
     def iterate(progress: Progress) -> Progress:
-        before, on = progress.blocks, active(progress)
-        after = keep(on, sweep(walk_blocks(before.starts), before.coarse), before)
-        change = rms(after.last - before.last)
-        return Progress(after, jnp.where(on, change, progress.change), progress.count + on)
+        before = progress.blocks
+        after = sweep(walk_blocks(before.starts), before.coarse)
+        return Progress(after, rms(after.last - before.last), progress.count + 1)
 
     zeros = jnp.zeros((blocks, *x.shape), x.dtype)
     start = Progress(sweep(zeros, zeros), jnp.full(b, jnp.inf, x.dtype), jnp.zeros(b, jnp.int32))
-    end = loop.while_loop(lambda progress: jnp.any(active(progress)), iterate, start)
+    end = while_any(loop, active, iterate, start, Progress(Blocks(1, 1, 0), 0, 0))
     k = end.count
     return Result(end.blocks.last, calls(blocks, steps, k), network_evaluations(blocks, steps, k))
 
@@ -173,14 +184,3 @@ def sample(
 def rms(difference: State) -> Float[Array, "b"]:
     """Root mean square over each sample's state."""
     return jnp.sqrt(jnp.mean(difference**2, axis=tuple(range(1, difference.ndim))))
-
-
-@jax.jit
-def keep(active: Bool[Array, "b"], after: Blocks, before: Blocks) -> Blocks:
-    """``after`` for the active samples."""
-
-    def choose(new, old, batch_axis):
-        mask = active.reshape((1,) * batch_axis + (-1,) + (1,) * (new.ndim - batch_axis - 1))
-        return jnp.where(mask, new, old)
-
-    return Blocks(*map(choose, after, before, (1, 1, 0)))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from drf_jax.process.prediction import Prediction, to_output
-from drf_jax.process.schedule import CosineVP
-from drf_jax.process.time import TIME_DISTRIBUTIONS, stratified
+from drf_jax.process.schedule import VE, CosineVP, RectifiedFlow
+from drf_jax.process.time import TIME_DISTRIBUTIONS, log_normal, stratified
 from drf_jax.process.weighting import WEIGHTINGS
 
 
@@ -35,12 +35,22 @@ def test_truncations():
 
 
 @pytest.mark.parametrize("name", TIME_DISTRIBUTIONS)
-def test_times_lie_in_the_unit_interval(name):
-    t = TIME_DISTRIBUTIONS[name](jax.random.key(0), 1000)
-    assert t.shape == (1000,) and t.min() > 0 and t.max() < 1
-    assert abs(t.mean() - 0.5) < 0.03
+def test_times_are_those_of_the_process(name):
+    process = VE(2.0)
+    t = TIME_DISTRIBUTIONS[name](process, jax.random.key(0), 1000)
+    assert t.shape == (1000,) and t.min() > 0 and t.max() <= 2
+    if name != "log_normal":
+        assert abs(t.mean() - 1) < 0.06 and t.min() >= 0.002
 
 
 def test_stratified_times_cover_every_bin_once():
-    t = stratified(jax.random.key(3), 16)
+    t = stratified(RectifiedFlow(), jax.random.key(3), 16)
     assert sorted(np.floor((np.asarray(t)) * 16).astype(int)) == list(range(16))
+
+
+@pytest.mark.parametrize("process", [VE(), CosineVP(), RectifiedFlow()], ids=repr)
+def test_log_normal_times_have_edms_noise_levels(process):
+    with jax.enable_x64(True):
+        t = log_normal(process, jax.random.key(0), 20_000)
+        log_level = np.asarray(-process.log_snr(t) / 2)
+    assert abs(log_level.mean() + 1.2) < 0.03 and abs(log_level.std() - 1.2) < 0.03

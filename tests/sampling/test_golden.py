@@ -1,6 +1,5 @@
 """Whole trajectories against diffusers' DDIM and DDPM schedulers (`tests/golden`), float64."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -9,9 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drf_jax.denoiser import static
-from drf_jax.process.mixture import GaussianMixture
-from drf_jax.process.prediction import from_output
 from drf_jax.process.table import Table
 from drf_jax.sampling import grid as grids
 from drf_jax.sampling.serial import trajectory
@@ -33,36 +29,25 @@ def float64():
         yield
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TanhNetwork:
-    """tanh(W x + b index / 1000), declared to predict ``output``."""
+@pytest.fixture
+def case_parts(golden):
+    """``case_parts(file, case) -> (stored arrays, process, denoiser, steps)``."""
 
-    weight: jax.Array
-    bias: jax.Array
-    process: Table = static()
-    output: str = static()
+    def parts(file, case):
+        z, names = FILES[file], case.split("_")
+        process = TABLES[next(s for s in sorted(TABLES, key=len, reverse=True) if s in case)]
+        net, output = "gmm" if "gmm" in names else "tanh", "v" if "v" in names else "eps"
+        return z, process, golden.denoiser(z, net, process, output), int(names[-1])
 
-    def __call__(self, x, t, cond=None):
-        index = t * self.process.steps - 1
-        out = jnp.tanh(x.reshape(len(x), -1) @ self.weight.T + self.bias * index[:, None] / 1000)
-        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
-        return from_output(self.output, out.reshape(x.shape), x, alpha, sigma)
+    return parts
 
 
-def case_parts(file, case):
-    z = FILES[file]
-    names = case.split("_")
-    schedule = next(s for s in sorted(TABLES, key=len, reverse=True) if s in case)
-    process = TABLES[schedule]
-    if "gmm" in names:
-        net = [jnp.asarray(z[f"net/gmm/{k}"]) for k in ("mu", "s", "pi")]
-        denoiser = GaussianMixture(*net, process)
-    else:
-        output = "v" if "v" in names else "eps"
-        w, b = (jnp.asarray(z[f"net/tanh/{k}"]) for k in "Wb")
-        denoiser = TanhNetwork(w, b, process, output)
-    return z, process, denoiser, int(names[-1])
+@pytest.fixture
+def close(golden):
+    def check(ours, stored, tolerance=1e-10):
+        assert golden.error(ours, stored) < tolerance
+
+    return check
 
 
 def cases(file):
@@ -77,7 +62,7 @@ def test_tables(schedule):
 
 
 @pytest.mark.parametrize("case", cases("ddim"))
-def test_ddim(case):
+def test_ddim(case, case_parts, close):
     z, process, denoiser, steps = case_parts("ddim", case)
     if "trailing" in case:
         grid = grids.trailing(process, steps)
@@ -91,7 +76,7 @@ def test_ddim(case):
 
 
 @pytest.mark.parametrize("case", cases("ddim"))
-def test_ddim_float32(case):
+def test_ddim_float32(case, case_parts, close):
     with jax.enable_x64(False):
         z, process, denoiser, _ = case_parts("ddim", case)
         grid = process.time_of(np.append(z[f"{case}/timesteps"], z[f"{case}/prev_timesteps"][-1]))
@@ -102,7 +87,7 @@ def test_ddim_float32(case):
 
 @pytest.mark.parametrize("case", cases("ddpm"))
 @pytest.mark.parametrize("step", [DDPM(), DDIM(eta=1.0)], ids=["ddpm", "ddim eta=1"])
-def test_ddpm(case, step):
+def test_ddpm(case, step, case_parts, close):
     z, process, denoiser, steps = case_parts("ddpm", case)
     grid = grids.leading(process, steps)
     x = jnp.asarray(z["x_T"])
@@ -112,8 +97,3 @@ def test_ddpm(case, step):
         x = step(denoiser, process, x, times[0], times[1], None, jnp.asarray(noise))
         states.append(x)
     close(jnp.stack(states), z[f"{case}/traj64"])
-
-
-def close(ours, golden, tolerance=1e-10):
-    scale = max(1, np.max(np.abs(golden)))
-    assert np.max(np.abs(ours - golden)) / scale < tolerance
