@@ -18,12 +18,18 @@ BACKBONES = {"dit": DiT, "unet": UNet}
 
 
 def backbone(config: Mapping[str, Any], data: Source) -> Backbone:
-    """The network's description; channels and classes are the data's."""
+    """The network's description; channels, classes and the width of captions are the data's."""
     name, rest = split_name(config["network"], "config.network")
-    given = {"channels": data.image_shape[-1], "num_classes": data.num_classes}
+    given = {
+        "channels": data.image_shape[-1],
+        "num_classes": data.num_classes,
+        "caption_width": data.caption_width,
+    }
     for key in given:
         if key in rest:
             raise UserError(f"config.network.{key}: set by the data, leave it out")
+    if "guidance" in rest:
+        raise UserError("config.network.guidance: for students, which get it from their own config")
     cls = choose(BACKBONES, name, "config.network.name")
     made = read(cls, {**rest, **given}, "config.network")
     made.check_image(*data.image_shape)

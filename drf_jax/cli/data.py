@@ -1,22 +1,29 @@
-"""``drf data prepare NAME --data_dir DIR``: makes a data set that ``config.data`` can name."""
+"""``drf data prepare NAME --data_dir DIR``: makes a data set that ``config.data`` can name; ``embed``: its captions."""
 
 from collections.abc import Sequence
 
 from absl import flags
 
+from drf_jax.data.captions import write_captions
 from drf_jax.data.card import Card, read_card
 from drf_jax.data.prepare import RECIPES, prepare
+from drf_jax.data.prepared import newest
 from drf_jax.errors import UserError
+from drf_jax.text.minilm import load_minilm
 
 OWN = ("name", "data_dir", "title")
 
 
 def define_prepare(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    flags.DEFINE_string("options", "", "of the data set, as k=v,k=v", flag_values=f)
+    return define_named(f, argv)
+
+
+def define_named(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     """Flags of the command; the word after it is the flag ``name``."""
     flags.DEFINE_string("name", "", "which data set", flag_values=f)
     flags.DEFINE_string("data_dir", "", "folder of all prepared data sets", flag_values=f)
     flags.DEFINE_string("title", "", "tells apart variants of one data set", flag_values=f)
-    flags.DEFINE_string("options", "", "of the data set, as k=v,k=v", flag_values=f)
     command, *rest = argv
     if rest and not rest[0].startswith("-"):
         rest[0] = f"--name={rest[0]}"
@@ -24,13 +31,24 @@ def define_prepare(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
 
 
 def prepare_data(f: flags.FlagValues, command: str) -> None:
+    check_named(f)
+    folder = prepare(f.name, f.data_dir, f.title, **parse_options(f.options))
+    print(folder)
+    print(summary(read_card(folder)))
+
+
+def embed_data(f: flags.FlagValues, command: str) -> None:
+    check_named(f)
+    folder = newest(f.name, f.data_dir, f.title)
+    encoder = load_minilm()
+    print(write_captions(folder, encoder.embed, encoder.provenance))
+
+
+def check_named(f: flags.FlagValues) -> None:
     if not f.name:
         raise UserError(f"which data set? give one of {', '.join(sorted(RECIPES))}")
     if not f.data_dir:
         raise UserError("--data_dir is missing: the folder of all prepared data sets")
-    folder = prepare(f.name, f.data_dir, f.title, **parse_options(f.options))
-    print(folder)
-    print(summary(read_card(folder)))
 
 
 def parse_options(text: str) -> dict[str, str]:

@@ -16,6 +16,8 @@ class Digits:
     name = "digits"
     image_shape = (8, 8, 1)
     num_classes = 10
+    classes = tuple("0123456789")
+    caption_width = 0
 
     def __init__(self):
         values, labels = load_digits(return_X_y=True)

@@ -22,7 +22,8 @@ from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 
 Batches = Callable[[int], dict[str, np.ndarray]]
-"""``step -> {"image": float32 [b, h, w, c] in [-1, 1], "label": int32 [b]}``."""
+"""``step -> {"image": float32 [b, h, w, c] in [-1, 1], "label": int32 [b]}``, and of data with captions
+``"caption_embedding": float32 [b, caption_width]``."""
 
 
 def batches(source: Source, batch_size: int, seed: int) -> Batches:
@@ -43,9 +44,10 @@ def batches(source: Source, batch_size: int, seed: int) -> Batches:
         raise UserError(f"seed {seed} must be at least 0 and below 2**32")
     examples = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     rows = examples.batch(batch_size // processes)
+    kept = ("label", "caption_embedding") if source.caption_width else ("label",)
 
     def batch(step: int) -> dict[str, np.ndarray]:
         stored = rows[step * processes + process]
-        return {"image": to_model(stored["image"]), "label": stored["label"]}
+        return {"image": to_model(stored["image"]), **{key: stored[key] for key in kept}}
 
     return batch

@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from jaxtyping import UInt8
 
+from drf_jax.data.captions import read_captions
 from drf_jax.data.card import FILE, read_card
 from drf_jax.data.picture import crop, open_picture, to_array
 from drf_jax.data.prepare import home_of
@@ -35,6 +36,7 @@ class Prepared:
         title: str = "",
         size: int | None = None,
         label: str | None = None,
+        captions: bool = False,
         memory_gib: float = 4.0,
     ):
         """Opens the data set.
@@ -46,10 +48,12 @@ class Prepared:
           title: with which it was prepared.
           size: crops to the centre square and resizes to this height and width; None: as stored.
           label: which of the stored integers is the label; None: the card's choice.
+          captions: examples get the ``caption_embedding`` that ``drf data embed`` has computed.
           memory_gib: decoded images are kept if all of them take no more than this.
 
         Raises:
-          UserError: it is not prepared, or has no such split or label, or cannot be read.
+          UserError: it is not prepared, or has no such split or label, or its captions are not
+            embedded, or it cannot be read.
         """
         folder = newest(name, data_dir, title)
         card = read_card(folder)
@@ -63,10 +67,16 @@ class Prepared:
         stored = tuple(card.image_shape)
         self.card = card
         self.image_shape = stored if size is None else (size, size, stored[2])
-        self.num_classes = len(card.classes[label])
+        self.classes = tuple(card.classes[label])
+        self.num_classes = len(self.classes)
         self.name = _name(card.family, self.image_shape[0])
         self._folder, self._label = folder, label
         self._records = open_records(folder, split)
+        self._captions = None
+        if captions:
+            command = f"drf data embed {name} --data_dir {data_dir}{title and f' --title {title}'}"
+            self._captions = read_captions(folder, card, split, command)
+        self.caption_width = 0 if self._captions is None else self._captions.shape[1]
         decoded = len(self._records) * np.prod(self.image_shape)
         self._kept: list[dict[str, Any] | None] | None = None
         if decoded <= memory_gib * 2**30:
@@ -93,6 +103,8 @@ class Prepared:
         example = {"image": self._image(record["image"], i)}
         integers = {key: np.int32(record.get(key, 0)) for key in self.card.classes}
         texts = {key: record[key].decode() for key in self.card.texts}
+        if self._captions is not None:
+            example["caption_embedding"] = self._captions[i]
         return {**example, "label": integers[self._label], **integers, **texts}
 
     def _image(self, data: bytes, i: int) -> UInt8[np.ndarray, "h w c"]:

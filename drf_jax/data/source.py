@@ -1,6 +1,6 @@
 """Where images come from: anything that can be indexed, with a name, an image shape and classes.
 
-A source is Grain's ``RandomAccessDataSource`` (``len`` and integer indexing) with three facts more,
+A source is Grain's ``RandomAccessDataSource`` (``len`` and integer indexing) with a few facts more,
 so that networks, classifiers and result files can be built from it.
 """
 
@@ -14,15 +14,23 @@ from jaxtyping import Int32, UInt8
 from drf_jax.data.digits import Digits
 from drf_jax.data.prepare import RECIPES
 from drf_jax.data.prepared import Prepared
+from drf_jax.data.shapes import Shapes
 from drf_jax.errors import UserError
 
 Example = dict[str, Any]
-"""``{"image": uint8 [h, w, c], "label": int32 []}``, and what else a source tells (a caption)."""
+"""``{"image": uint8 [h, w, c], "label": int32 []}``, with captions ``"caption_embedding": float32 [caption_width]``,
+and what else a source tells (the licence)."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Random access to labelled images; element i is the same at every call."""
+    """Random access to labelled images; element i is the same at every call.
+
+    Attributes:
+      num_classes: labels are below it; 0: the labels mean nothing.
+      classes: their names, or nothing where they have none.
+      caption_width: of the examples' ``caption_embedding``; 0: they have none.
+    """
 
     @property
     def name(self) -> str: ...
@@ -33,6 +41,12 @@ class Source(Protocol):
     @property
     def num_classes(self) -> int: ...
 
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def caption_width(self) -> int: ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: SupportsIndex, /) -> Example: ...
@@ -40,6 +54,7 @@ class Source(Protocol):
 
 SOURCES: dict[str, Callable[..., Source]] = {
     "digits": Digits,
+    "shapes": Shapes,
     **{name: partial(Prepared, name) for name in RECIPES},
 }
 """Every data set by its name; the values are called with the options of the configuration."""
@@ -52,7 +67,8 @@ class First:
         if limit < 1:
             raise UserError(f"data set {source.name!r}: limit {limit} must be at least 1")
         self.name, self.image_shape = source.name, source.image_shape
-        self.num_classes = source.num_classes
+        self.num_classes, self.classes = source.num_classes, source.classes
+        self.caption_width = source.caption_width
         self._source, self._length = source, min(limit, len(source))
 
     def __len__(self) -> int:

@@ -6,9 +6,15 @@ Time enters as sinusoids of 1000 t (t in [0, 1]; the scale makes it the familiar
 
 followed by a two-layer MLP. With classes, a learned row for each label is added; the table has one
 row more than there are classes, and index ``num_classes`` is the *null* class of classifier-free
-guidance (Ho & Salimans, 2022). A network with ``guidance`` is told the guidance weight w of its
-teacher, a number up to about 10, as sinusoids of w / 10 through a product that starts at zero: w
-has no effect at first.
+guidance (Ho & Salimans, 2022). With captions, vectors e of length 1 (`drf_jax.text`),
+
+    c += W sqrt(d) e,    d = caption_width
+
+is added: the root gives e's entries the size 1 on average, and there is no offset, so e = 0 adds
+nothing and is the *null* caption (a learned one would be no richer: sentences have a common mean, so
+W can set them off from 0 by any constant). A network with ``guidance`` is told the guidance weight w
+of its teacher, a number up to about 10, as sinusoids of w / 10 through a product that starts at zero:
+w has no effect at first.
 """
 
 import math
@@ -49,14 +55,15 @@ class Embedding(nn.Module):
     """``(t [b], cond) -> c [b, width]``.
 
     Raises:
-      UserError: a label or a weight is needed and missing, or ``cond`` has a key that the network
-        doesn't know.
+      UserError: a label, a caption or a weight is needed and missing, or ``cond`` has a key that the
+        network doesn't know.
     """
 
     width: int
     num_classes: int = 0
     dtype: str = "float32"
     guidance: bool = False
+    caption_width: int = 0
 
     @nn.compact
     def __call__(self, t: Time, cond: Cond = None) -> Float[Array, "b e"]:
@@ -67,6 +74,9 @@ class Embedding(nn.Module):
         c = nn.Dense(self.width, name="time_out", **options)(nn.silu(c))
         if self.num_classes:
             c += nn.Embed(self.num_classes + 1, self.width, name="label", **options)(cond["label"])
+        if self.caption_width:
+            e = math.sqrt(self.caption_width) * cond["caption"]
+            c += nn.Dense(self.width, use_bias=False, name="caption", **options)(e)
         if self.guidance:
             w = sinusoid(cond["guidance"] / GUIDANCE_RANGE)
             zeros = nn.initializers.zeros
@@ -74,9 +84,13 @@ class Embedding(nn.Module):
         return c
 
     def check(self, cond: dict[str, Any]) -> None:
-        known = {"label": self.num_classes > 0, "guidance": self.guidance}
+        known = {
+            "label": self.num_classes > 0,
+            "caption": self.caption_width > 0,
+            "guidance": self.guidance,
+        }
         known = {name for name, used in known.items() if used}
-        has = f"num_classes={self.num_classes}, guidance={self.guidance}"
+        has = f"num_classes={self.num_classes}, caption_width={self.caption_width}, guidance={self.guidance}"
         if unknown := sorted(set(cond) - known):
             allowed = ", ".join(sorted(known)) or f"none ({has})"
             raise UserError(f"cond has the key {unknown[0]!r}; this network knows: {allowed}")

@@ -69,3 +69,19 @@ def test_options_are_names_with_values():
         parse_options("a=1,a=2")
     with pytest.raises(UserError, match="title is a flag, --title"):
         parse_options("title=x")
+
+
+@pytest.mark.parametrize(
+    "argv, problem",
+    [
+        ([], "which data set?"),
+        (["emoji"], "--data_dir is missing"),
+        (["emoji", "--data_dir=d"], "'emoji' is not prepared in d; run: drf data prepare emoji"),
+        (["emoji", "--data_dir=d", "--options=size=3"], "unknown flag --options"),
+    ],
+)
+def test_mistakes_of_embedding_are_one_line(tmp_path, monkeypatch, capsys, argv, problem):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "embed", *argv]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("drf: ") and err.count("\n") == 1 and problem in err

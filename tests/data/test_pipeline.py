@@ -9,7 +9,8 @@ from drf_jax.errors import UserError
 class Counting:
     """Image i is the number i."""
 
-    name, image_shape, num_classes = "counting", (1, 1, 1), 10
+    name, image_shape, num_classes, caption_width = "counting", (1, 1, 1), 10, 0
+    classes = tuple("0123456789")
 
     def __len__(self):
         return 10

@@ -20,7 +20,7 @@ def test_unknown_source_names_the_known_ones():
 
 
 def test_everything_that_can_be_prepared_can_be_loaded(tmp_path):
-    assert SOURCES.keys() == {"digits", *RECIPES}
+    assert SOURCES.keys() == {"digits", "shapes", *RECIPES}
     with pytest.raises(UserError, match="run: drf data prepare emoji"):
         load_source("emoji", data_dir=tmp_path)
 

@@ -38,6 +38,33 @@ def test_label_and_null_class_are_rows_of_the_table(make):
     )
 
 
+def test_caption_is_a_linear_map_and_zero_is_the_null_caption(make):
+    module = Embedding(width=4, num_classes=3, caption_width=5)
+    e, label = jnp.eye(2, 5), jnp.array([0, 1])
+    params, apply = make(module, T, {"label": label, "caption": e})
+    assert params["caption"].keys() == {"kernel"}
+    c = apply(params, T, {"label": label, "caption": e})
+    null = apply(params, T, {"label": label, "caption": 0 * e})
+    np.testing.assert_allclose(c - null, 5**0.5 * params["caption"]["kernel"][:2], atol=1e-6)
+    rest = {name: leaf for name, leaf in params.items() if name != "caption"}
+    plain = Embedding(width=4, num_classes=3).apply({"params": rest}, T, {"label": label})
+    np.testing.assert_allclose(null, plain, atol=1e-6)
+
+
+def test_captions_are_heard_from_the_start():
+    captions = np.random.default_rng(0).standard_normal((200, 384)).astype(np.float32)
+    captions = jnp.asarray(captions / np.linalg.norm(captions, axis=1, keepdims=True))
+    module, t = Embedding(width=32, caption_width=384), jnp.zeros(200)
+    params = module.init(jax.random.key(0), t, {"caption": captions})
+    c = module.apply(params, t, {"caption": captions})
+    assert 0.8 < c.std(0).mean() < 1.2
+
+
+def test_without_captions_the_parameters_are_what_they_were():
+    shapes = init(Embedding(width=4, num_classes=3), T, {"label": jnp.array([0, 1])})["params"]
+    assert shapes.keys() == {"time_in", "time_out", "label"}
+
+
 def test_time_matters(make):
     params, apply = make(Embedding(width=4), T)
     c = apply(params, T)
@@ -47,6 +74,8 @@ def test_time_matters(make):
 def test_missing_label_is_an_error():
     with pytest.raises(UserError, match=r"lacks the key 'label'.*num_classes=3"):
         init(Embedding(width=4, num_classes=3), T, None)
+    with pytest.raises(UserError, match=r"lacks the key 'caption'.*caption_width=5"):
+        init(Embedding(width=4, caption_width=5), T, None)
 
 
 @pytest.mark.parametrize("classes", [0, 3])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drf_jax.objectives.denoising import Denoising, drop_label
+from drf_jax.objectives.denoising import Denoising
 from drf_jax.process import weighting
 from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.prediction import expand
@@ -80,20 +80,9 @@ def test_states_and_times_follow_the_process():
     assert abs(noise.mean()) < 0.05 and abs(noise.std() - 1) < 0.05
 
 
-def test_label_dropout_takes_its_share_to_the_null_label():
-    label = jnp.arange(4000) % 10
-    cond = {"label": label, "caption": jnp.ones((4000, 2))}
-    dropped = drop_label(cond, KEY, 0.3, 10)
-    gone = dropped["label"] == 10
-    assert 0.27 < gone.mean() < 0.33
-    np.testing.assert_array_equal(dropped["label"][~gone], label[~gone])
-    assert dropped["caption"] is cond["caption"]
-    assert (cond["label"] < 10).all()
-
-
 @pytest.mark.parametrize(("share", "nulls"), [(0.0, 0), (1.0, 8)])
 def test_the_network_is_shown_the_dropped_labels(share, nulls):
     network = Toy(lambda params, x, t, cond: x)
     batch = {"x0": draw(8), "cond": {"label": jnp.arange(8)}}
-    objective(network, label_dropout=share, null_label=10)({}, None, batch, KEY)
+    objective(network, dropout=share, null={"label": jnp.array(10)})({}, None, batch, KEY)
     assert (network.shown[0][2]["label"] == 10).sum() == nulls
