@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree, Shaped
@@ -52,7 +53,9 @@ def make_mesh(
             f"mesh: data={data} x draft={draft} x model={model} does not make {len(devices)}"
             " devices; their product must, and one of them may be -1 for the rest"
         )
-    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    # As `jax.make_mesh`, which on TPUs other than v5e refuses axes that are no whole sides of the torus.
+    grid = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
 def replicate(shape: tuple[int, ...], mesh: Mesh) -> P:
@@ -77,6 +80,34 @@ def fsdp(axis: str = "data", min_size: int = 2**16) -> Rule:
         return P(*(axis if d == best else None for d in range(len(shape))))
 
     return rule
+
+
+LAYOUTS: dict[str, Rules] = {
+    "replicate": (),
+    "fsdp": (("embedding$", P()), ("", fsdp())),
+    "tensor": (
+        ("mlp_in/kernel", P(None, "model")),
+        ("mlp_in/bias", P("model")),
+        ("mlp_out/kernel", P("model", None)),
+    ),
+}
+"""Ways to lay out parameters, their average and the optimizer's state: whole on every device; each large array but
+look-up tables split over ``data``; a transformer's MLPs split over ``model`` (Shoeybi et al., Megatron-LM, https://arxiv.org/abs/1909.08053:
+one all-reduce for each MLP and direction) and the rest whole."""
+
+
+def without_batch(spec: P) -> P:
+    """The layout that is left when what is split over ``data`` or ``draft`` is gathered."""
+    keep = lambda axes: tuple(axis for axis in axes if axis not in ("data", "draft"))
+    split = (() if axes is None else (axes,) if isinstance(axes, str) else axes for axes in spec)
+    return P(*(keep(axes) or None for axes in split))
+
+
+def gather(tree: PyTree) -> PyTree:
+    """Inside a compiled program under ``jax.set_mesh``: the tree whole on every device; without a mesh, as it is."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, P())
 
 
 def infer_shardings(tree: PyTree, mesh: Mesh, rules: Rules) -> PyTree:

@@ -2,7 +2,9 @@
 
 config.json    the config of the run, written before anything else
 checkpoints/   orbax steps             metrics.jsonl    one line per log step
+stage-*/       the same, of each stage of a run that has several
 samples/       pictures on the way     results.json     of `drf evaluate`
+profile/       traces of `--profile`   .lock            who writes here (`drf_jax.lock`)
 """
 
 import json
@@ -10,9 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from drf_jax.atomic import replacing
 from drf_jax.config import plain
 from drf_jax.errors import UserError
+from drf_jax.lock import hold
 
 FREE = (
     "evaluate",
@@ -22,6 +27,9 @@ FREE = (
     "train.sample_every",
     "train.keep",
     "train.tensorboard",
+    "train.max_skipped",
+    "train.profile",
+    "network.remat",
 )
 """Keys that may differ from those the run was started with: they don't change what is trained."""
 
@@ -73,23 +81,28 @@ def check_same(workdir: str | Path, config: Mapping[str, Any]) -> None:
 
 
 def claim(workdir: str | Path, config: Mapping[str, Any]) -> Path:
-    """Make ``workdir`` this experiment's, or check that it already is.
+    """Make ``workdir`` this experiment's, or check that it already is, and keep other runs out of it.
 
-    A run that was started and has saved nothing yet may be started again with another config.
+    A run that was started and has saved nothing yet may be started again with another config. The folder is this
+    process's until it ends. Of several processes of one run the first does all of this.
 
     Raises:
-      UserError: it holds another experiment, or cannot be written.
+      UserError: it holds another experiment, is in use by another run, or cannot be written.
     """
     workdir = Path(workdir)
-    path, checkpoints = workdir / "config.json", workdir / "checkpoints"
-    if checkpoints.is_dir() and any(checkpoints.iterdir()):
-        check_same(workdir, config)
+    if jax.process_index() > 0:
         return workdir
+    path = workdir / "config.json"
+    started = any(any(workdir.glob(f"{stage}checkpoints/*")) for stage in ("", "stage-*/"))
+    if started:
+        check_same(workdir, config)
     text = json.dumps(plain(config), indent=1)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(text.encode())
+        hold(workdir)
+        if not started:
+            with replacing(path) as file:
+                file.write(text.encode())
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
     return workdir

@@ -5,7 +5,16 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from drf_jax.errors import UserError
-from drf_jax.sharding import fsdp, infer_shardings, make_mesh, replicate, shard_batch, shard_tree
+from drf_jax.sharding import (
+    fsdp,
+    gather,
+    infer_shardings,
+    make_mesh,
+    replicate,
+    shard_batch,
+    shard_tree,
+    without_batch,
+)
 
 
 def test_mesh_takes_the_rest():
@@ -54,6 +63,24 @@ def test_spec_that_does_not_fit_names_the_leaf(spec):
     tree = {"head": {"kernel": jax.ShapeDtypeStruct((6, 8), jnp.float32)}}
     with pytest.raises(UserError, match=r"head/kernel of shape \(6, 8\).*data=8"):
         infer_shardings(tree, make_mesh(), [("kernel", spec)])
+
+
+def test_gathering_undoes_what_is_split_over_the_examples():
+    assert without_batch(P("data", None)) == P(None, None)
+    assert without_batch(P(None, ("data", "draft"))) == P(None, None)
+    assert without_batch(P(("data", "model"), "draft")) == P(("model",), None)
+    assert without_batch(P("model")) == P("model")
+    assert without_batch(P()) == P()
+
+
+def test_gather_is_whole_on_every_device():
+    mesh = make_mesh()
+    tree = shard_tree({"x": jnp.arange(16.0)}, mesh, [("", fsdp(min_size=1))])
+    with jax.set_mesh(mesh):
+        whole = jax.jit(gather)(tree)["x"]
+    assert whole.addressable_shards[3].data.shape == (16,)
+    np.testing.assert_array_equal(whole, tree["x"])
+    assert gather(tree) is tree
 
 
 def test_shard_tree_keeps_values():

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy as np
@@ -30,7 +31,7 @@ def trained(workdir):
 def test_claim_writes_the_config_and_makes_the_folder(tmp_path, make):
     workdir = claim(tmp_path / "a" / "b", make(CONFIG))
     assert read_config(workdir) == CONFIG
-    assert [p.name for p in workdir.iterdir()] == ["config.json"]
+    assert {p.name for p in workdir.iterdir()} == {"config.json", ".lock"}
 
 
 def test_the_same_experiment_may_go_on(tmp_path):
@@ -97,3 +98,13 @@ def test_values_that_json_does_not_know_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"config: .*ndarray.*use numbers, strings"):
         claim(tmp_path / "run", {"seed": np.zeros(2)})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_not_writable_is_named(tmp_path, monkeypatch):
+    def refuse(path, flags, mode=0o777):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("drf_jax.lock.os.open", refuse)
+    with pytest.raises(UserError, match=f"cannot write to {tmp_path}: Permission denied"):
+        claim(tmp_path, CONFIG)
+    assert not (tmp_path / "config.json").exists()

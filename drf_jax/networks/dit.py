@@ -47,8 +47,9 @@ class Trunk(nn.Module):
             net.width, dtype=net.dtype, param_dtype=parameter_dtype(net.dtype), name="patches"
         )(x)
         h = h + positions(rows, columns, net.width).reshape(-1, net.width).astype(h.dtype)
+        block = nn.remat(Block) if net.remat else Block
         for i in range(net.depth):
-            h = Block(net.heads, net.mlp_ratio, net.dtype, name=f"block_{i}")(h, c)
+            h = block(net.heads, net.mlp_ratio, net.dtype, name=f"block_{i}")(h, c)
             if self.mixer is not None:
                 h = h + self.mixer.module(f"mix_{i}")(h, c)
         return h.reshape(b, rows, columns, net.width)
@@ -83,7 +84,8 @@ class DiT:
     """Description of a DiT; teacher, drafter and refiner are all made from it.
 
     ``dtype`` is the dtype of computation; parameters are float32 (float64 if ``dtype`` is). With
-    ``guidance`` the network is told the guidance weight, ``cond["guidance"]`` (``embed``).
+    ``guidance`` the network is told the guidance weight, ``cond["guidance"]`` (``embed``). With ``remat``
+    the gradient keeps each block's input only and computes the block again: less memory, more time.
 
     Raises:
       UserError: a number isn't positive, ``width`` doesn't fit ``heads`` or the position table, or
@@ -99,6 +101,8 @@ class DiT:
     num_classes: int = 0
     dtype: str = "float32"
     guidance: bool = False
+    caption_width: int = 0
+    remat: bool = False
 
     def __post_init__(self) -> None:
         parameter_dtype(self.dtype)
@@ -121,7 +125,9 @@ class DiT:
         return self.width
 
     def embed(self) -> Embedding:
-        return Embedding(self.embedding_width, self.num_classes, self.dtype, self.guidance)
+        return Embedding(
+            self.embedding_width, self.num_classes, self.dtype, self.guidance, self.caption_width
+        )
 
     def trunk(self, mixer: CrossDraft | None = None) -> Trunk:
         return Trunk(self, mixer)

@@ -34,10 +34,11 @@ class Trunk(nn.Module):
         channels = [net.width * m for m in net.multipliers]
         last = len(channels) - 1
         mixers = 0
+        block = nn.remat(Stage) if net.remat else Stage
 
         def stage(h, name, level, attention, mixed):
             nonlocal mixers
-            h = Stage(channels[level], net.heads, attention, net.dtype, name=name)(h, c)
+            h = block(channels[level], net.heads, attention, net.dtype, name=name)(h, c)
             if mixed and self.mixer is not None:
                 h = h + self.mixer.module(f"mix_{mixers}")(h, c)
                 mixers += 1
@@ -91,7 +92,8 @@ class UNet:
 
     ``attention`` says for each level whether it has self-attention. ``dtype`` is the dtype of
     computation; parameters are float32 (float64 if ``dtype`` is). With ``guidance`` the network is
-    told the guidance weight, ``cond["guidance"]`` (``embed``).
+    told the guidance weight, ``cond["guidance"]`` (``embed``). With ``remat`` the gradient keeps
+    each stage's input only and computes the stage again: less memory, more time.
 
     Raises:
       UserError: a number isn't positive, ``multipliers``, ``attention`` and ``heads`` don't fit
@@ -107,6 +109,8 @@ class UNet:
     num_classes: int = 0
     dtype: str = "float32"
     guidance: bool = False
+    caption_width: int = 0
+    remat: bool = False
 
     def __post_init__(self) -> None:
         parameter_dtype(self.dtype)
@@ -137,7 +141,9 @@ class UNet:
         return 4 * self.width
 
     def embed(self) -> Embedding:
-        return Embedding(self.embedding_width, self.num_classes, self.dtype, self.guidance)
+        return Embedding(
+            self.embedding_width, self.num_classes, self.dtype, self.guidance, self.caption_width
+        )
 
     def trunk(self, mixer: CrossDraft | None = None) -> Trunk:
         return Trunk(self, mixer)

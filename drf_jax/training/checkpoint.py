@@ -1,16 +1,22 @@
 """Checkpoints: Orbax with this library's conventions and one-line errors.
 
-``DIR/<step>/`` holds one ``TrainState``. A step appears under its name only when it is complete,
-so a killed run leaves nothing that looks like a checkpoint. ``save`` returns when the files are on
-disk: the state may then be donated. A checkpoint is independent of the mesh: the arrays come back
-in the layout of the target that is passed in. ``sizes.json`` beside the state holds the sizes of its
-files, so that a file that was cut off is noticed also by a reader who needs other parts of it.
+``DIR/<step>/`` holds one ``TrainState``. It is written in the background, from a copy that is taken before ``save``
+returns (the state may then be donated), and it appears under its name only when it is complete, so a killed run leaves
+nothing that looks like a checkpoint. A checkpoint is independent of the mesh: the arrays come back in the layout of
+the target that is passed in.
+
+Inside is a list of its files' checksums (`checksums`). A newest checkpoint that is damaged is named on stderr and
+skipped for the one before; a run that goes on from there first renames it to ``<step>.damaged``. It is never deleted.
 """
 
-import json
+import contextlib
 import os
-from logging import ERROR
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +25,16 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
-from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
+from drf_jax.training.checksums import write_checksums
 from drf_jax.training.state import TrainState
+from drf_jax.training.stored import Damaged, check_architecture, missing, stored_shapes
 from drf_jax.typing import Params
 
+T = TypeVar("T")
+
 # Orbax reports every save and restore through absl; what fails comes back as an exception anyway.
-logging.get_absl_logger().addFilter(
-    lambda record: record.levelno >= ERROR or "orbax" not in record.pathname
-)
-
-
-SIZES = "sizes.json"
+logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
 
 def abstract(tree: PyTree) -> PyTree:
@@ -41,12 +45,19 @@ def abstract(tree: PyTree) -> PyTree:
 
 
 class Checkpoints:
-    """The newest ``keep`` training states in a directory, which is made. A context manager."""
+    """The newest ``keep`` training states in a directory, which is made. A context manager.
+
+    There is one writer at a time (`drf_jax.lock`), so what an earlier one left unfinished is removed.
+    """
 
     def __init__(self, directory: str | os.PathLike, keep: int = 2):
         self.directory = Path(directory).absolute()
+        self._saving = 0
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=True, enable_async_checkpointing=False
+            max_to_keep=keep,
+            create=True,
+            cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._before_commit),
         )
         self._manager = ocp.CheckpointManager(
             self.directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
@@ -55,40 +66,111 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, error, *_) -> None:
+        with contextlib.suppress(Exception) if error else contextlib.nullcontext():
+            self.close()
 
     def close(self) -> None:
+        """Finish the save that is under way, if any."""
+        self.wait()
         self._manager.close()
+
+    def wait(self) -> None:
+        """Return when everything that was saved is on disk.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def latest(self) -> int | None:
         """The newest complete step, or None."""
-        return self._manager.latest_step()
+        return max(self._steps(), default=None)
 
     def save(self, step: int, state: TrainState) -> None:
-        """Write the state after ``step`` updates; a checkpoint that is there already stays."""
-        if step not in self._manager.all_steps():
+        """Write the state after ``step`` updates; a checkpoint that is there already stays.
+
+        Raises:
+          UserError: this one has no room on the disk, or the one before could not be written.
+        """
+        if step in self._steps():
+            return
+        self._saving = step
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            raise self._unwritten(
+                f"it needs {needed / 2**20:.4g} MiB and the disk has {free / 2**20:.4g} MiB left"
+            )
+        with self._writing():
             self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
-            if jax.process_index() == 0:
-                _write_sizes(self.directory / str(step))
 
     def restore(self, target: TrainState, step: int | None = None) -> TrainState:
-        """The state of ``step`` (default: the newest), laid out as ``target`` (:func:`abstract`).
+        """The state of ``step`` (default: the newest readable), laid out as ``target`` (:func:`abstract`).
 
         Raises:
           UserError: there is none, it cannot be read, or it belongs to another architecture.
         """
-        step = _existing_step(self._manager, self.directory, step)
-        stored = _stored_shapes(self._manager, self.directory, step)
-        _check_architecture(stored, target, self.directory, step)
+        steps = self._steps()
+        if step is None:
+            return newest(steps, self.directory, lambda step: self.restore(target, step))[1]
+        if step not in steps:
+            raise missing(self.directory, step, steps)
+        folder = self.directory / str(step)
+        check_architecture(stored_shapes(self._manager, folder), target, folder)
         try:
             return self._manager.restore(step, args=ocp.args.StandardRestore(target))
         except Exception as error:
-            raise _unreadable(self.directory, step) from error
+            raise Damaged(folder) from error
+
+    def resume(self, state: TrainState) -> tuple[int, TrainState]:
+        """Step and state of the newest readable checkpoint, laid out as ``state``; (0, ``state``) without any.
+
+        Damaged newer ones make room for those that the run will write again: ``<step>.damaged``.
+
+        Raises:
+          UserError: as :meth:`restore`.
+        """
+        steps, target = self._steps(), abstract(state)
+        if not steps:
+            return 0, state
+        step, state = newest(steps, self.directory, lambda step: self.restore(target, step))
+        if step < steps[0]:
+            if jax.process_index() == 0:
+                for damaged in steps[: steps.index(step)]:
+                    _move_aside(self.directory / str(damaged))
+            ocp.utils.sync_global_processes("drf_jax: damaged checkpoints moved")
+            self._manager.reload()
+        return step, state
+
+    def _steps(self) -> list[int]:
+        self.wait()
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def _before_commit(self) -> None:
+        """Orbax calls this on the first process when all files are written and not yet under their name."""
+        unfinished = self.directory.glob(f"{self._saving}.orbax-checkpoint-tmp*")
+        write_checksums(next(unfinished, self.directory / str(self._saving)))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            number = re.search(r"os_error_code='(\d+)'", str(error))  # as TensorStore says it
+            reason = os.strerror(int(number[1])) if number else str(error).partition("\n")[0]
+            raise self._unwritten(reason) from error
+
+    def _unwritten(self, reason: str) -> UserError:
+        return UserError(
+            f"checkpoint {self.directory / str(self._saving)} cannot be written: {reason};"
+            " older ones are as they were"
+        )
 
 
 def load_ema(directory: str | os.PathLike, abstract_params: Params) -> Params:
-    """Only the averaged parameters of the newest checkpoint, e.g. as a teacher or for sampling.
+    """Only the averaged parameters of the newest readable checkpoint, e.g. as a teacher or for sampling.
 
     ``abstract_params``: a tree of ``jax.ShapeDtypeStruct``, with or without shardings; without,
     the arrays come back uncommitted on the default device.
@@ -98,89 +180,54 @@ def load_ema(directory: str | os.PathLike, abstract_params: Params) -> Params:
     """
     directory = Path(directory).absolute()
     if not directory.is_dir():
-        raise _missing(directory)
+        raise missing(directory)
     target = {"ema": abstract_params}
     options = ocp.CheckpointManagerOptions(create=False, read_only=True)
     handler = ocp.PyTreeCheckpointHandler()
     with ocp.CheckpointManager(directory, options=options, item_handlers=handler) as manager:
-        step = _existing_step(manager, directory, None)
-        stored = _stored_shapes(manager, directory, step)
-        stored = {name: shape for name, shape in stored.items() if name.split("/")[0] == "ema"}
-        _check_architecture(stored, target, directory, step)
-        try:
+
+        def load(step):
+            folder = directory / str(step)
+            stored = stored_shapes(manager, folder)
+            stored = {name: shape for name, shape in stored.items() if name.split("/")[0] == "ema"}
+            check_architecture(stored, target, folder)
             args = ocp.args.PyTreeRestore(
                 target, restore_args=jax.tree.map(_restore_args, target), partial_restore=True
             )
-            ema = manager.restore(step, args=args)["ema"]
-        except Exception as error:
-            raise _unreadable(directory, step) from error
+            try:
+                return manager.restore(step, args=args)["ema"]
+            except Exception as error:
+                raise Damaged(folder) from error
+
+        _, ema = newest(sorted(manager.all_steps(), reverse=True), directory, load)
     return jax.tree.map(jnp.asarray, ema)
+
+
+def newest(steps: Sequence[int], directory: Path, load: Callable[[int], T]) -> tuple[int, T]:
+    """The first of ``steps`` that ``load`` can read, and what it read; the damaged ones are named on stderr.
+
+    Raises:
+      UserError: there are none, or every one is damaged (then the first is named).
+    """
+    damaged = []
+    for step in steps:
+        try:
+            found = load(step)
+        except Damaged as error:
+            damaged.append(error)
+            continue
+        for error in damaged:
+            print(f"{error}; step {step} is used instead", file=sys.stderr)
+        return step, found
+    raise damaged[0] if damaged else missing(directory)
+
+
+def _move_aside(folder):
+    names = (f"{folder.name}.damaged{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 100))))
+    folder.rename(next(folder.with_name(n) for n in names if not folder.with_name(n).exists()))
 
 
 def _restore_args(leaf):
     if getattr(leaf, "sharding", None) is None:
         return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
     return ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype)
-
-
-def _existing_step(manager, directory, step):
-    steps = manager.all_steps()
-    if step is None and steps:
-        return max(steps)
-    if step not in steps:
-        raise _missing(directory, step, steps)
-    return step
-
-
-def _write_sizes(folder):
-    files = {str(f.relative_to(folder)): f.stat().st_size for f in folder.rglob("*") if f.is_file()}
-    with replacing(folder / SIZES) as file:
-        file.write(json.dumps(files).encode())
-
-
-def _is_whole(folder):
-    note = folder / SIZES
-    sizes = json.loads(note.read_text()) if note.exists() else {}
-    return all((folder / name).stat().st_size == size for name, size in sizes.items())
-
-
-def _stored_shapes(manager, directory, step):
-    try:
-        whole = _is_whole(directory / str(step))
-        shapes = _shapes(manager.item_metadata(step).tree)
-    except Exception as error:
-        raise _unreadable(directory, step) from error
-    if not whole:
-        raise _unreadable(directory, step)
-    return shapes
-
-
-def _shapes(tree):
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-    return {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)}
-
-
-def _check_architecture(stored, target, directory, step):
-    wanted = _shapes(target)
-    for name in [*wanted, *(name for name in stored if name not in wanted)]:
-        if wanted.get(name) != stored.get(name):
-            raise UserError(
-                f"checkpoint {directory / str(step)} is of another architecture: {name} is"
-                f" {stored.get(name, 'absent')} in the file and {wanted.get(name, 'absent')} in"
-                " this model"
-            )
-
-
-def _missing(directory, step=None, steps=()):
-    if step is None:
-        return UserError(f"no checkpoint in {directory}")
-    found = ", ".join(map(str, sorted(steps))) or "none"
-    return UserError(f"no checkpoint of step {step} in {directory}; there: {found}")
-
-
-def _unreadable(directory, step):
-    return UserError(
-        f"checkpoint {directory / str(step)} (step {step}) cannot be read: truncated or damaged;"
-        " nothing was deleted, move it away to use an older one"
-    )

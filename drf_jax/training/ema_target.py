@@ -4,6 +4,7 @@ The average is part of the training state already, so such a run saves and resum
 step's own (`drf_jax.training.step`, equation 1): the same average is the target and the result.
 """
 
+from drf_jax.sharding import gather
 from drf_jax.training.step import TrainStep
 
 
@@ -11,6 +12,6 @@ def with_ema_target(step: TrainStep) -> TrainStep:
     """The step with ``frozen["target"]`` added; ``frozen`` is a dict, or None for no other frozen parameters."""
 
     def with_target(state, frozen, batch, key):
-        return step(state, {**(frozen or {}), "target": state.ema}, batch, key)
+        return step(state, {**(frozen or {}), "target": gather(state.ema)}, batch, key)
 
     return with_target

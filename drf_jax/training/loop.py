@@ -6,27 +6,30 @@ same devices it repeats the uninterrupted run bit for bit. Numbers are fetched o
 steps; between them the host runs ahead.
 """
 
-import math
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from tqdm import tqdm
 
-from drf_jax.errors import UserError
 from drf_jax.sharding import shard_batch
-from drf_jax.training.checkpoint import Checkpoints, abstract
+from drf_jax.training.checkpoint import Checkpoints
+from drf_jax.training.clock import Clock
+from drf_jax.training.guard import Guard
 from drf_jax.training.metrics import MetricsLog
+from drf_jax.training.profile import tracing
 from drf_jax.training.state import TrainState
 from drf_jax.training.step import TrainStep
+from drf_jax.training.stop import stop_requests
+from drf_jax.training.utilisation import peak_flops, peak_memory, update_flops
 from drf_jax.typing import Params, PRNGKey
 
 Hook = Callable[[int, TrainState], None]
+WARM_UP = 2
+"""Updates before a trace begins: compilation, and what only the first run of a program does."""
 
 
 def train(
@@ -42,10 +45,12 @@ def train(
     metrics: MetricsLog,
     log_every: int = 100,
     checkpoint_every: int = 1000,
+    max_skipped: int = 10,
+    profile: int = 0,
     hooks: Sequence[Hook] = (),
     label: str = "train",
 ) -> TrainState:
-    """Train until ``steps`` updates are done, going on from the newest checkpoint if there is one.
+    """Train until ``steps`` updates are done, going on from the newest readable checkpoint if there is one.
 
     Args:
       step_for: the step compiled by ``jit_step`` for update i = 0, 1, …, so that the objective
@@ -56,49 +61,76 @@ def train(
       batches: this process's host batch of update i.
       root_key: update i uses ``fold_in(root_key, i)``.
       checkpoints: written every ``checkpoint_every`` updates, at the end, and on SIGTERM or Ctrl-C.
-      metrics: written every ``log_every`` updates and at the end; ``step`` counts the finished
-        updates.
+      metrics: written every ``log_every`` updates and at the end. ``step`` counts the updates, and ``skipped`` those
+        among them that left the state as it was because the loss or the gradient was not finite; the
+        seconds and rates are those of `Clock.line`, and ``memory`` the peak in bytes, where known.
+      max_skipped: stop when so many updates in a row were skipped.
+      profile: trace so many updates, to look at in XProf; the folder is ``profile`` beside the metrics.
       hooks: called as ``hook(finished updates, state)`` after each update, before the save; they
         must not keep the state.
       label: the name in the progress bar.
 
     Raises:
-      UserError: the loss or the gradient is not finite (nothing is saved then), or see
-        ``Checkpoints.restore``.
+      UserError: ``max_skipped`` updates in a row were skipped, the disk is full, or see
+        ``Checkpoints.resume``.
       SystemExit: 143 after SIGTERM, 130 after Ctrl-C, once the running update is done and saved.
         A second signal acts at once.
     """
-    start = checkpoints.latest() or 0
-    if start:
-        state = checkpoints.restore(abstract(state), start)
-    metrics.rewind(start)
-    with _signals() as caught, _progress_bar(label, start, steps) as progress:
+    start, state = checkpoints.resume(state)
+    clock = Clock(metrics.rewind(start))
+    guard = Guard(max_skipped)
+    peak, devices = peak_flops(mesh.devices.flat[0]), mesh.devices.size
+    flops: dict[TrainStep, float | None] = {}  # of every step that is compiled already
+    folder = metrics.path.parent / "profile"
+    with (
+        stop_requests() as stop,
+        tracing(folder, start + WARM_UP, profile) as trace,
+        _progress_bar(label, start, steps) as progress,
+    ):
+        _say_where(progress, label, start, mesh)
         for i in range(start, steps):
+            trace(i, state)
             key = jax.random.fold_in(root_key, i)
-            batch = shard_batch(batches(i), mesh)
-            with jax.set_mesh(mesh):
-                state, values = step_for(i)(state, frozen, batch, key)
+            with clock.part("data"):
+                batch = shard_batch(batches(i), mesh)
+            step = step_for(i)
+            if step in flops:
+                with clock.part("compute"), jax.set_mesh(mesh):
+                    state, values = step(state, frozen, batch, key)
+                clock.update(_examples(batch), flops[step])
+            else:
+                with clock.part("compile"), jax.set_mesh(mesh):
+                    flops[step] = peak and update_flops(step, state, frozen, batch, key)
+                    state, values = step(state, frozen, batch, key)
+            guard.add(values)
             done = i + 1
+            stopped = stop(done)
             log = done % log_every == 0 or done == steps
-            save = done % checkpoint_every == 0 or done == steps or bool(caught)
+            save = done % checkpoint_every == 0 or done == steps or stopped is not None
             if log or save:
-                values = {name: float(value) for name, value in jax.device_get(values).items()}
-                _check_finite(values, done, checkpoints)
+                with clock.part("compute"):
+                    messages = guard.look(done)
+                for message in messages:
+                    _say(progress, label, message)
             if log:
-                metrics.write(done, values)
+                values = {name: float(value) for name, value in jax.device_get(values).items()}
+                values["skipped"] = done - int(state.step)
+                memory = {} if (bytes_held := peak_memory()) is None else {"memory": bytes_held}
+                metrics.write(done, {**values, **clock.line(devices, peak), **memory})
                 _report(progress, label, done, values["loss"])
-            for hook in hooks:
-                hook(done, state)
+            with clock.part("samples"):
+                for hook in hooks:
+                    hook(done, state)
             if save:
-                checkpoints.save(done, state)
+                with clock.part("checkpoint"):
+                    checkpoints.save(done, state)
             progress.update()
-            if caught and save and done < steps:
-                name = signal.Signals(caught[0]).name
-                progress.write(
-                    f"{label}: {name} after step {done}; saved in {checkpoints.directory}",
-                    file=sys.stderr,
-                )
-                raise SystemExit(128 + caught[0])
+            if stopped is not None and done < steps:
+                checkpoints.wait()
+                name = signal.Signals(stopped).name
+                _say(progress, label, f"{name} after step {done}; saved in {checkpoints.directory}")
+                raise SystemExit(128 + stopped)
+    checkpoints.wait()
     return state
 
 
@@ -112,38 +144,22 @@ def every(n: int, hook: Hook) -> Hook:
     return run
 
 
-def _check_finite(values, step, checkpoints):
-    bad = next((k for k in ("loss", "grad_norm") if not math.isfinite(values[k])), None)
-    if bad is not None:
-        latest = checkpoints.latest()
-        good = "none" if latest is None else f"step {latest} in {checkpoints.directory}"
-        raise UserError(
-            f"training: {bad} is {values[bad]} at step {step} (checked at log and save steps only);"
-            f" last good checkpoint: {good}; a lower learning rate or clip may help"
-        )
+def _examples(batch):
+    leaves = jax.tree.leaves(batch)
+    return leaves[0].shape[0] if leaves else 0
 
 
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the first SIGTERM or SIGINT instead of dying of it; only the main thread can."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+def _say_where(progress, label, start, mesh):
+    if start < progress.total and (start or mesh.size > 1):
+        sizes = " ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+        kind = mesh.devices.flat[0].device_kind
+        where = f"{mesh.size} x {kind}, mesh {sizes}, {jax.process_count()} process(es)"
+        _say(progress, label, f"from step {start} of {progress.total} on {where}")
 
-    def note(number, _):
-        caught.append(number)
-        for each, handler in previous.items():
-            signal.signal(each, handler)
 
-    for number in previous:
-        signal.signal(number, note)
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _say(progress, label, message):
+    if jax.process_index() == 0:
+        progress.write(f"{label}: {message}", file=sys.stderr)
 
 
 def _progress_bar(label, start, steps):

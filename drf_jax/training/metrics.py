@@ -2,7 +2,7 @@
 
 ``time`` is in seconds since 1970. A number that is not finite is written as ``null``, which every
 JSON reader accepts. A kill may leave half a line; it is dropped when the file is opened again.
-``rewind`` makes a resumed run's file the same as an uninterrupted one's.
+``rewind`` makes a resumed run's file the same as an uninterrupted one's, but for what `is_timing` names.
 """
 
 import json
@@ -11,11 +11,14 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import jax
 
+from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
+
+TIMING = ("time", "seconds", "life", "goodput", "step_ms", "mfu", "memory")
 
 
 class MetricsLog:
@@ -41,13 +44,21 @@ class MetricsLog:
         self.close()
 
     def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Append one line, on disk when this returns."""
+        """Append one line, on disk when this returns.
+
+        Raises:
+          UserError: it cannot be written.
+        """
         if not self._active:
             return
         values = {name: float(value) for name, value in metrics.items()}
         finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n")
+        line = json.dumps({"step": step, "time": round(time.time(), 3), **finite})
+        try:
+            with self.path.open("a") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
         if self._make_writer is not None:
             if self._writer is None:
                 self._writer = self._make_writer(str(self.path.parent), purge_step=step)
@@ -55,23 +66,31 @@ class MetricsLog:
                 self._writer.add_scalar(name, value, step)
             self._writer.flush()
 
-    def rewind(self, step: int | None) -> None:
-        """Drop the lines after ``step`` (None: none of them) and half-written ones, atomically."""
+    def rewind(self, step: int | None) -> dict[str, Any] | None:
+        """Drop the lines after ``step`` (None: none of them) and half-written ones, atomically.
+
+        Returns:
+          The last line that is kept, on the first process; None where there is none.
+        """
         if not self._active or not self.path.exists():
-            return
+            return None
         old = self.path.read_text()
-        keep = [line for line in old.splitlines() if _step(line) is not None]
-        if step is not None:
-            keep = [line for line in keep if _step(line) <= step]
+        lines = [line for line in old.splitlines() if _step(line) is not None]
+        keep = [line for line in lines if step is None or _step(line) <= step]
         new = "".join(line + "\n" for line in keep)
         if new != old:
-            partial = self.path.with_name(self.path.name + ".partial")
-            partial.write_text(new)
-            partial.replace(self.path)
+            with replacing(self.path) as file:
+                file.write(new.encode())
+        return json.loads(keep[-1]) if keep else None
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def is_timing(name: str) -> bool:
+    """Whether a field of a line depends on the clock or the machine and not only on the training."""
+    return name in TIMING or name.endswith(("_seconds", "_per_second", "_per_second_per_device"))
 
 
 def _step(line):

@@ -24,7 +24,7 @@ class TrainState:
     """A pytree; the same class holds arrays, their abstract shapes or their shardings.
 
     Attributes:
-      step: the number of finished updates, int32 scalar.
+      step: the number of updates made, skipped ones not counted, int32 scalar.
       params: the parameters being trained.
       ema: their exponential moving average, the same tree.
       opt_state: the state of the optax transformation.

@@ -1,6 +1,9 @@
+import itertools
 import json
 import os
+import re
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +11,11 @@ import numpy as np
 import pytest
 
 from drf_jax.errors import UserError
-from drf_jax.sharding import fsdp
-from drf_jax.training.checkpoint import Checkpoints
+from drf_jax.sharding import fsdp, shard_batch
+from drf_jax.training import utilisation
+from drf_jax.training.checkpoint import Checkpoints, abstract
 from drf_jax.training.loop import every, train
-from drf_jax.training.metrics import MetricsLog
+from drf_jax.training.metrics import MetricsLog, is_timing
 
 
 def run_training(linear, directory, steps=None, run=None, batches=None, step_for=None, **kwargs):
@@ -33,7 +37,7 @@ def run_training(linear, directory, steps=None, run=None, batches=None, step_for
 
 def curve(directory):
     lines = [json.loads(line) for line in (directory / "m.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+    return [{name: line[name] for name in line if not is_timing(name)} for line in lines]
 
 
 def saved(directory):
@@ -106,21 +110,106 @@ def test_second_signal_acts_at_once(linear, tmp_path):
     assert saved(tmp_path) == {2}
 
 
-@pytest.mark.parametrize("log_every", [1, 100])
-def test_loss_that_is_not_finite_is_never_saved(linear, tmp_path, log_every):
-    def poisoned(i):
+def poison(linear, *bad):
+    """Batches that are NaN at the updates ``bad``."""
+
+    def batches(i):
         batch = linear.batches(i)
-        return {"x": batch["x"] * np.float32("nan")} if i >= 3 else batch
+        return {"x": batch["x"] * np.float32("nan")} if i in bad else batch
 
-    message = rf"loss is nan at step 4 .*last good checkpoint: step 2 in {tmp_path}"
+    return batches
+
+
+def test_a_batch_with_a_loss_that_is_not_finite_is_skipped_and_counted(linear, tmp_path, capsys):
+    kept = []
+    keep = lambda step, state: kept.append(jax.device_get(state))
+    end = run_training(linear, tmp_path, batches=poison(linear, 2, 3), hooks=[keep])
+    for before, after in ((1, 2), (2, 3)):
+        jax.tree.map(np.testing.assert_array_equal, kept[before], kept[after])
+    assert not np.array_equal(kept[3].params["kernel"], kept[4].params["kernel"])
+    assert int(end.step) == linear.steps - 2
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(end))
+    assert [line["skipped"] for line in curve(tmp_path)] == [0, 0, 1, 2, 2, 2]
+    assert [line["loss"] is None for line in curve(tmp_path)] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert "loss is nan at step 3: this batch is skipped" in capsys.readouterr().err
+
+
+def test_skipped_batches_are_seen_at_the_next_log_step_and_counted_over_a_resume(linear, tmp_path):
+    options = {"batches": poison(linear, 0, 4), "log_every": 3}
+    run_training(linear, tmp_path, steps=4, **options)
+    run_training(linear, tmp_path, **options)
+    assert [line["skipped"] for line in curve(tmp_path)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("log_every", [1, 100])
+def test_too_many_skipped_in_a_row_stop_the_run_with_the_good_state_saved(
+    linear, tmp_path, log_every
+):
+    options = {"log_every": log_every, "checkpoint_every": 2, "max_skipped": 3}
+    scattered = poison(linear, 0, 1, 3, 5)
+    run_training(linear, tmp_path / "scattered", batches=scattered, **options)
+    message = "loss is nan at step 5, the last of 3 steps in a row that were skipped"
     with pytest.raises(UserError, match=message):
-        run_training(linear, tmp_path, batches=poisoned, log_every=log_every)
-    assert saved(tmp_path) == {2}
+        run_training(linear, tmp_path / "run", batches=poison(linear, 2, 3, 4, 5), **options)
+    assert saved(tmp_path / "run") == {2, 4}
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        two, four = (checkpoints.restore(abstract(linear.setup().state), s) for s in (2, 4))
+    jax.tree.map(np.testing.assert_array_equal, two, four)
 
 
-def test_first_failure_says_that_there_is_no_checkpoint(linear, tmp_path):
-    with pytest.raises(UserError, match=r"at step 1 .*last good checkpoint: none"):
-        run_training(linear, tmp_path, batches=lambda i: {"x": np.full((16, 8), np.inf, "f4")})
+def test_a_loss_that_jumps_is_named(linear, tmp_path, capsys):
+    jumps = lambda i: {"x": linear.batches(i)["x"] * np.float32(30 if i == 12 else 1)}
+    run_training(linear, tmp_path, steps=15, batches=jumps, log_every=5)
+    assert re.findall(r"loss spike: \S+ at step (\d+)", capsys.readouterr().err) == ["13"]
+
+
+def test_seconds_and_rates_go_on_over_a_resume(linear, tmp_path):
+    slow = lambda i: time.sleep(0.02) or linear.batches(i)
+    run_training(linear, tmp_path, steps=4, batches=slow)
+    run_training(linear, tmp_path, batches=slow)
+    lines = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
+    assert len(lines) == linear.steps
+    for before, after in itertools.pairwise(lines):
+        spent = after["data_seconds"] + after["compute_seconds"]
+        assert spent >= 0.02
+        assert after["seconds"] == pytest.approx(before["seconds"] + spent)
+        assert after["life"] >= before["life"] + spent
+        assert after["goodput"] == pytest.approx(after["seconds"] / after["life"])
+    compiled = [line["compile_seconds"] > 0 for line in lines]
+    assert compiled == [True, False, False, False, True, False]
+    for line, first in zip(lines, compiled, strict=True):
+        assert ("step_ms" in line) != first
+        if not first:
+            assert line["images_per_second"] == pytest.approx(16e3 / line["step_ms"])
+            assert 8 * line["images_per_second_per_device"] == line["images_per_second"]
+    assert "mfu" not in lines[-1]  # nobody knows this CPU's peak
+
+
+def test_utilisation_is_the_operations_over_those_that_fit_in_the_time(
+    linear, tmp_path, monkeypatch
+):
+    peak = 1e9
+    monkeypatch.setitem(utilisation.PEAK, jax.devices()[0].device_kind, peak)
+    run = linear.setup()
+    batch = shard_batch(linear.batches(0), run.mesh)
+    flops = utilisation.update_flops(run.step, run.state, run.frozen, batch, jax.random.key(0))
+    assert flops > 3 * 2 * 16 * 8 * 16  # forward and backward products, and the teacher's
+    run_training(linear, tmp_path, run=run)
+    line = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[-1])
+    seconds = line["step_ms"] / 1e3
+    assert line["mfu"] == pytest.approx(flops / seconds / (8 * peak), rel=1e-6)
+
+
+def test_profile_leaves_a_trace(linear, tmp_path):
+    run_training(linear, tmp_path, profile=2)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
 def test_objective_can_change_on_the_way(linear, tmp_path):

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec as P
 
 from drf_jax.networks.dit import DiT
 from drf_jax.networks.network import DenoisingNetwork
@@ -12,7 +11,7 @@ from drf_jax.objectives.denoising import Denoising
 from drf_jax.process.schedule import CosineVP
 from drf_jax.process.time import stratified
 from drf_jax.process.weighting import v
-from drf_jax.sharding import fsdp, make_mesh, shard_batch
+from drf_jax.sharding import LAYOUTS, fsdp, make_mesh, shard_batch
 from drf_jax.training.optimizer import Optimizer, make_optimizer
 from drf_jax.training.state import create_state, init_sharded
 from drf_jax.training.step import jit_step, make_train_step
@@ -22,7 +21,7 @@ NETWORK = DenoisingNetwork(DiT(1, width=16, depth=1, heads=2, num_classes=3))
 
 def train(mesh, rules, steps=3):
     """Parameters after a few updates, and how the first kernel is laid out."""
-    objective = Denoising(NETWORK, CosineVP(), "v", v, stratified, 0.2, 3)
+    objective = Denoising(NETWORK, CosineVP(), "v", v, stratified, 0.2, {"label": jnp.int32(3)})
     optimizer = make_optimizer(Optimizer(learning_rate=1e-2), steps)
 
     def init(key):
@@ -54,9 +53,11 @@ def alone():
         ({"data": 8}, (), False),
         ({"data": 2, "draft": 4}, (), False),
         ({"data": 8}, ((".*", fsdp(min_size=64)),), True),
-        ({"data": 4, "model": 2}, (("qkv/kernel", P(None, "model")),), True),
+        ({"data": 4, "model": 2}, LAYOUTS["tensor"], True),
+        ({"data": 2, "draft": 2, "model": 2}, ((".*", fsdp(min_size=64)),), True),
+        ({"data": 2, "draft": 2, "model": 2}, LAYOUTS["tensor"], True),
     ],
-    ids=["data", "data x draft", "fsdp", "model"],
+    ids=["data", "data x draft", "fsdp", "tensor", "fsdp, mixed", "tensor, mixed"],
 )
 def test_eight_devices_train_as_one(alone, axes, rules, sharded):
     params, loss, specs = train(make_mesh(**axes), rules)
