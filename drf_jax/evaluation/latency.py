@@ -24,7 +24,8 @@ def latency(
 
     Args:
       fn: a compiled function; its first argument is the noise.
-      noise: gives shape and type of the noise; each call gets a fresh standard normal draw.
+      noise: gives shape and type of the noise; each call gets a fresh standard normal draw, on the
+        same devices if it was put on some.
       *args: passed on as they are.
       repeats: timed calls.
       warmup: calls before them that are not timed (the first one compiles).
@@ -36,6 +37,8 @@ def latency(
         jax.random.normal(jax.random.fold_in(jax.random.key(0), i), noise.shape, noise.dtype)
         for i in range(warmup + repeats)
     ]
+    if noise.committed:
+        draws = jax.device_put(draws, noise.sharding)
     jax.block_until_ready((draws, args))
     seconds = []
     for draw in draws:

@@ -1,72 +1,123 @@
-"""The latency experiment: its numbers are finite and of the right things; the U-Net's loop is cheap."""
+"""The latency experiment at real size, on a tiny network: what it counts, saves and goes on with."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
-import numpy as np
+import jax
 import pytest
 
+from drf_jax.errors import UserError
 from drf_jax.evaluation.report import read_results
+from drf_jax.networks.autoencoder import Autoencoder
+from drf_jax.networks.dit import DiT
+from drf_jax.sampling.loops import COMPILED, PYTHON
 
-ROOT = Path(__file__).resolve().parents[2]
-TINY_UNET = {"width": 8, "multipliers": (1,), "blocks": 1, "attention": (False,), "heads": 1}
+TINY = DiT(channels=4, patch=2, width=8, depth=1, heads=2, num_classes=3)
+CONFIG = {"dtype": "float32"}
 
 
 @pytest.fixture(scope="module")
-def latency():
-    path = ROOT / "experiments" / "latency.py"
-    spec = importlib.util.spec_from_file_location("latency_experiment", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def latency(experiment):
+    module = experiment("latency")
+    module.matrix_rate = lambda dtype: 1e9
+    return module
 
 
-def test_a_tiny_run_writes_the_schema(latency, tmp_path, capsys, monkeypatch):
-    methods = ["ddim-4", "driffusion-aggressive-4"]
-    every = latency.Subject.methods
-    few = lambda one: [method for method in every(one) if method.name in methods]
-    monkeypatch.setattr(latency.Subject, "methods", few)
-    monkeypatch.setattr(latency, "DRAFTS", (1, 3))
-    chosen = [
-        latency.subject("DiT", {"name": "dit", "depth": 1, "width": 8, "heads": 2}, 8),
-        latency.subject("U-Net", {"name": "unet", **TINY_UNET}, 8),
-    ]
-    latency.main(chosen, 2, tmp_path, {"smoke": True}, "as tested")
+@pytest.fixture(autouse=True)
+def quick(quick_compile):
+    with quick_compile():
+        yield
+
+
+def plan(latency, **changes):
+    options = {"pixels": (32,), "guidance": (4.0,), "steps": 8, "dtype": "float32"}
+    return latency.Plan(networks={"tiny": TINY}, **(options | changes))
+
+
+def work(latency, *args, call_batches=(1, 2), **changes):
+    return latency.jobs(latency.subjects(plan(latency, **changes)), [1], call_batches, 2)
+
+
+def test_every_cell_is_measured_and_the_table_is_last(latency, tmp_path, capsys):
+    autoencoder = Autoencoder(widths=(32, 32, 32, 32), blocks=1)
+    latency.main(work(latency, autoencoder=autoencoder), tmp_path, CONFIG, "as tested", 0, False)
     (path,) = (tmp_path / "results").glob("latency_*.json")
-    rows = read_results(path)["rows"]
-    assert {r["method"] for r in rows} == set(methods)
+    rows, found = read_results(path)["rows"], json.loads(path.read_text())
+    costs = {r["method"]: (r["sequential_calls"], r["network_evaluations"]) for r in rows}
+    assert costs == {
+        "learned-4": (4, 12),
+        "driffusion-aggressive-3": (3, 9),
+        "driffusion-conservative-4": (4, 10),
+        "ddim-8": (8, 8),
+    }
+    assert len(rows) == len(costs)
     for r in rows:
-        assert 0 < r["p50_ms"] <= r["p95_ms"] and r["batch"] == 1 and r["weights"] == "random"
-    found = json.loads(path.read_text())
-    assert [(e["network"], e["drafts"]) for e in found["parallel"]] == [
-        (name, k) for name in ("DiT", "U-Net") for k in (1, 3)
-    ]
-    assert len(found["loops"]) == 2 * len(methods)
-    ratios = [e["ratio"] for e in found["parallel"] + found["loops"]]
-    assert np.all(np.isfinite(ratios)) and min(ratios) > 0
-    worst = max(e["ratio"] for e in found["loops"] if e["network"] == "U-Net")
-    assert found["loop_worst"] == worst
-    assert f"worst loop ratio {worst:.3f}" in capsys.readouterr().out
+        assert r["weights"] == "random" and r["decoder"] == "autoencoder" and r["batch"] == 1
+        assert 0 < r["p50_ms"] <= r["p95_ms"] and r["mfu"] > 0 and r["memory_bytes"] > 0
+        assert r["images_per_second"] == pytest.approx(1e3 / r["p50_ms"])
+    assert [(c["resolution"], c["batch"]) for c in found["calls"]] == [(32, 1), (32, 2)]
+    assert [(e["of"], e["resolution"]) for e in found["fits"]] == [("batch", 32)]
     assert (tmp_path / "docs" / "pictures" / f"{path.stem}.png").exists()
+    assert capsys.readouterr().out.rstrip().splitlines()[-1].startswith("| tiny | 32 | 4 | ddim-8")
 
 
-def test_widths_add_up_to_the_costs_of_a_method(latency):
-    methods = latency.subject("U-Net", {"name": "unet", **TINY_UNET}, 8).methods()
-    assert {m.drafts for m in methods} == {0, 3, 4}
-    for method in methods:
-        widths = latency.widths(method)
-        assert sum(widths.values()) == method.sequential_calls
-        assert sum(w * count for w, count in widths.items()) == method.network_evaluations
-        assert set(widths) == ({1, method.drafts} if method.drafts else {1})
+def test_resume_measures_what_is_missing_and_minutes_stop_it(latency, tmp_path, capsys):
+    args = (tmp_path, CONFIG, "as tested")
+    only = {"methods": ("ddim",), "call_batches": (1,)}
+    latency.main(work(latency, **only), *args, 0, False)
+    (path,) = (tmp_path / "results").glob("*.json")
+    before = json.loads(path.read_text())
+    more = only | {"methods": ("ddim", "aggressive")}
+    latency.main(work(latency, **more), *args, 1e-9, True)
+    assert "minutes are over" in capsys.readouterr().err
+    assert json.loads(path.read_text()) == before
+    latency.main(work(latency, **more), *args, 0, True)
+    after = json.loads(path.read_text())
+    assert after["rows"][0] == before["rows"][0] and after["calls"] == before["calls"]
+    assert [r["method"] for r in after["rows"]] == ["ddim-8", "driffusion-aggressive-3"]
 
 
-def test_alternating_calls_are_timed_apart(latency):
-    order = []
-    calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
-    times = latency.alternate(calls, 4)
-    assert order == ["a", "b"] + ["a", "a", "b", "b"] * 4
-    assert all(t.shape == (4,) and np.all(t > 0) for t in times.values())
+def test_operations_grow_with_evaluations_and_with_guidance(latency):
+    def count(method, weight):
+        (subject,) = latency.subjects(plan(latency, methods=(method,), guidance=(weight,)))
+        (make,) = subject.makers.values()
+        inputs = subject.inputs(1, told=method == "learned")
+        assert make(COMPILED).network_evaluations == make(PYTHON).network_evaluations
+        run = lambda sampler, *args: sampler(*args)
+        return latency.operations(run, make(PYTHON).sampler, *inputs)
+
+    plain = count("ddim", 1.0)
+    assert count("ddim", 4.0) == pytest.approx(2 * plain, rel=0.1)
+    assert count("aggressive", 1.0) == pytest.approx(9 / 8 * plain, rel=0.1)
+    assert count("learned", 4.0) == count("learned", 1.0)
+
+
+def test_exponents_are_slopes(latency):
+    calls = [
+        {"network": "n", "resolution": side, "batch": b, "p50_ms": 2.0 * side**3 * b**0.5}
+        for side in (8, 16)
+        for b in (1, 4)
+    ]
+    for entry in latency.exponents(calls, "batch", "resolution"):
+        assert entry["exponent"] == pytest.approx(0.5)
+    for entry in latency.exponents(calls, "resolution", "batch"):
+        assert entry["exponent"] == pytest.approx(3)
+    assert latency.exponents(calls[:1], "batch", "resolution") == []
+
+
+def test_a_config_s_own_samplers(latency):
+    from drf_jax.configs import digits
+
+    subject = latency.config_subject(f"{digits.__file__}:smoke")
+    assert subject.shape == (8, 8, 1)
+    assert list(subject.makers) == [make(COMPILED).name for make in subject.makers.values()]
+    assert "driffusion-aggressive-4" in subject.makers
+    noise, keys, cond = subject.inputs(1)
+    images = subject.makers["ddim-4"](COMPILED).sampler(noise, keys, cond)
+    assert images.shape == noise.shape and jax.numpy.all(jax.numpy.isfinite(images))
+
+
+def test_names_that_are_unknown(latency):
+    with pytest.raises(UserError, match="--networks dit-g/2: choose among dit-s/2, dit-b/2"):
+        latency.networks(["dit-g/2"])
+    with pytest.raises(UserError, match="--methods heun: choose among learned"):
+        list(latency.subjects(plan(latency, methods=("heun",))))

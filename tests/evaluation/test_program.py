@@ -1,0 +1,71 @@
+"""Operations, memory and compilation of programs whose numbers are known."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from drf_jax.evaluation.program import compile_program, entries, matrix_rate, operations
+
+
+@pytest.fixture
+def cache(tmp_path):
+    from jax.experimental.compilation_cache import compilation_cache
+
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "cache"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.reset_cache()
+    yield tmp_path / "cache"
+    jax.config.update("jax_compilation_cache_dir", before)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1)
+    compilation_cache.reset_cache()
+
+
+def test_operations_of_a_product_and_of_an_unrolled_loop():
+    a = jax.ShapeDtypeStruct((32, 64), jnp.float32)
+    b = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    assert operations(lambda a, b: a @ b, a, b) == 2 * 32 * 64 * 64
+
+    def five(a, b):
+        for _ in range(5):
+            a = a @ b
+        return a
+
+    assert operations(five, a, b) == 5 * 2 * 32 * 64 * 64
+
+
+def test_memory_holds_at_least_arguments_and_result():
+    x = jnp.ones((256, 256))
+    program = compile_program(lambda x: x @ x, x)
+    assert program.memory_bytes >= 2 * x.nbytes
+    assert jnp.all(program.run(x) == 256)
+
+
+def test_an_array_that_is_there_twice_is_one_argument():
+    x, y = jnp.ones((256, 256)), jnp.ones((256, 256))
+    fn = lambda a, b: a["w"] + b["w"]
+    once = compile_program(fn, {"w": x}, {"w": x})
+    twice = compile_program(fn, {"w": x}, {"w": y})
+    assert twice.memory_bytes - once.memory_bytes == x.nbytes
+    assert jnp.all(once.run({"w": y}, {"w": y}) == 2)
+
+
+def test_without_a_cache_every_compilation_is_cold():
+    assert jax.config.jax_compilation_cache_dir in (None, "")
+    program = compile_program(lambda x: x + 1, jnp.ones(3))
+    assert program.compile_seconds > 0 and program.warm_seconds is None
+
+
+def test_cold_and_warm_with_a_cache(cache):
+    x = jnp.ones((8, 8))
+    fn = lambda x: jnp.tanh(x @ x) @ x
+    first = compile_program(fn, x)
+    assert entries() > 0
+    assert first.compile_seconds > 0 and first.warm_seconds > 0
+    jax.clear_caches()
+    second = compile_program(fn, x)
+    assert second.compile_seconds is None and second.warm_seconds > 0
+
+
+def test_the_matrix_rate_is_a_rate():
+    assert 1e6 < matrix_rate("float32", 64, 2, 3) < 1e16
