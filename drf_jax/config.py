@@ -4,11 +4,12 @@ A `ConfigDict` section becomes a frozen dataclass with the same field names. An 
 of another type are errors that name the key and say what is allowed: a key that nobody reads is a bug.
 """
 
+import contextlib
 import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
@@ -102,6 +103,18 @@ def at_least(bound: int, section: Any, path: str, *names: str) -> None:
     for name in names:
         if getattr(section, name) < bound:
             raise UserError(f"{path}.{name} = {getattr(section, name)}: must be at least {bound}")
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Errors of the user that happen inside and name no key of the config are told to be at ``path``."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        raise UserError(
+            message if message.startswith("config.") else f"{path}: {message}"
+        ) from None
 
 
 def split_name(section: Any, path: str) -> tuple[str, dict[str, Any]]:

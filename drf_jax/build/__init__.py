@@ -1,11 +1,24 @@
 """From a config to typed objects: the one place with tables of names.
 
-Nothing below this package sees a ConfigDict. A config describes one run: ``task`` is ``teacher`` (denoising) or
-``draft_refine`` (distillation of the two networks from a teacher's run).
+Nothing below this package sees a ConfigDict. A config describes one run: ``task`` is ``teacher`` (denoising),
+``draft_refine`` (distillation of the two networks from a teacher's run) or ``distill`` (of one network of few steps).
 """
 
 from drf_jax.build.data import source, split
-from drf_jax.build.devices import Mesh, loop, mesh
+from drf_jax.build.devices import Mesh, loop, mesh, rules
+from drf_jax.build.distillation import (
+    METHODS,
+    UNGUIDED,
+    Adversarial,
+    ConsistencyDistillation,
+    ConsistencyTraining,
+    Distillation,
+    LatentConsistency,
+    LatentConsistencyLora,
+    Progressive,
+    Step,
+    distillation_spec,
+)
 from drf_jax.build.draft_refine import (
     Distill,
     distill,
@@ -14,12 +27,13 @@ from drf_jax.build.draft_refine import (
     student,
     student_grid,
 )
-from drf_jax.build.evaluation import Evaluate, evaluate, methods
+from drf_jax.build.evaluation import Evaluate, EvaluateDistilled, Hybrid, evaluate, methods
 from drf_jax.build.network import BACKBONES, backbone, init_teacher
 from drf_jax.build.objective import Objective, denoising
 from drf_jax.build.processes import PROCESSES, output, process
 from drf_jax.build.run import (
     TASKS,
+    DistilledRun,
     StudentRun,
     TeacherRun,
     Train,
@@ -28,30 +42,32 @@ from drf_jax.build.run import (
     task,
     train,
 )
-from drf_jax.build.samplers import (
-    DRAFTERS,
-    SAMPLERS,
-    DRiffusion,
-    Serial,
-    driffusion_sampler,
-    guided,
-    method,
-    sampler_spec,
-    serial_sampler,
-)
+from drf_jax.build.samplers import SAMPLERS, guided, method, sampler_spec
+from drf_jax.build.samplers.driffusion import DRAFTERS
 
 __all__ = [
     "BACKBONES",
     "DRAFTERS",
+    "METHODS",
     "PROCESSES",
     "SAMPLERS",
     "TASKS",
-    "DRiffusion",
+    "UNGUIDED",
+    "Adversarial",
+    "ConsistencyDistillation",
+    "ConsistencyTraining",
     "Distill",
+    "Distillation",
+    "DistilledRun",
     "Evaluate",
+    "EvaluateDistilled",
+    "Hybrid",
+    "LatentConsistency",
+    "LatentConsistencyLora",
     "Mesh",
     "Objective",
-    "Serial",
+    "Progressive",
+    "Step",
     "StudentRun",
     "TeacherRun",
     "Train",
@@ -59,7 +75,7 @@ __all__ = [
     "check_task",
     "denoising",
     "distill",
-    "driffusion_sampler",
+    "distillation_spec",
     "evaluate",
     "guided",
     "init_student",
@@ -72,8 +88,8 @@ __all__ = [
     "optimizer",
     "output",
     "process",
+    "rules",
     "sampler_spec",
-    "serial_sampler",
     "source",
     "split",
     "student",

@@ -15,6 +15,7 @@ from drf_jax.evaluation.report import FAMILIES, family
 from drf_jax.evaluation.score import check_metrics
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method
+from drf_jax.sampling.transition import FORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +49,39 @@ class Evaluate:
         at_least(0, self, "config.evaluate", "real")
 
 
+@dataclasses.dataclass(frozen=True)
+class EvaluateDistilled(Evaluate):
+    """Of a distilled run: also which of its samplers become rows."""
+
+    calls: tuple[int, ...] = ()
+    """Sequential calls, a row each; without any, what the method is for."""
+    guidance: float = 1.0
+    """Guidance weight of the student, and of the teacher in a hybrid."""
+    hybrid: dict = dataclasses.field(default_factory=dict)
+    """`Hybrid`, or nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hybrid:
+    """Draft–refine sampling in which the student drafts and its teacher refines: a row for each number of rounds, of
+    two sequential calls each; a round takes ``drafts`` + 1 steps."""
+
+    rounds: tuple[int, ...]
+    drafts: int
+    grid: str = "uniform"
+    form: str = "data"
+
+    def __post_init__(self):
+        path = "config.evaluate.hybrid"
+        at_least(1, self, path, "drafts")
+        choose(dict.fromkeys(FORMS), self.form, f"{path}.form")
+        if min(self.rounds, default=0) < 1:
+            raise UserError(f"{path}.rounds = {self.rounds}: must be numbers of at least 1")
+
+
 def evaluate(config: Mapping[str, Any]) -> Evaluate:
-    return read(Evaluate, config["evaluate"], "config.evaluate")
+    spec = EvaluateDistilled if config.get("task") == "distill" else Evaluate
+    return read(spec, config["evaluate"], "config.evaluate")
 
 
 def methods(

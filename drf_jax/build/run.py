@@ -41,7 +41,21 @@ class StudentRun:
     evaluate: dict
 
 
-TASKS = {"teacher": TeacherRun, "draft_refine": StudentRun}
+@dataclasses.dataclass(frozen=True)
+class DistilledRun:
+    """The keys of a config that distils a teacher by one of `drf_jax.build.distillation.METHODS`."""
+
+    task: str
+    seed: int
+    teacher: str
+    method: dict
+    optimizer: dict
+    train: dict
+    mesh: dict
+    evaluate: dict
+
+
+TASKS = {"teacher": TeacherRun, "draft_refine": StudentRun, "distill": DistilledRun}
 
 
 def task(config: Mapping[str, Any]) -> str:
@@ -65,7 +79,10 @@ def check_task(config: Mapping[str, Any], wanted: str, where: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """How long and how often; ``seed`` is the config's own."""
+    """How long and how often; ``seed`` is the config's own.
+
+    ``max_skipped`` updates in a row without a finite loss and gradient stop the run; ``profile`` updates are traced.
+    """
 
     steps: int
     batch_size: int
@@ -76,11 +93,13 @@ class Train:
     sample_every: int = 0
     keep: int = 2
     tensorboard: bool = False
+    max_skipped: int = 10
+    profile: int = 0
 
     def __post_init__(self):
         positive = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep")
-        at_least(1, self, "config.train", *positive)
-        at_least(0, self, "config.train", "sample_every")
+        at_least(1, self, "config.train", *positive, "max_skipped")
+        at_least(0, self, "config.train", "sample_every", "profile")
         if not 0 <= self.ema < 1:
             raise UserError(f"config.train.ema = {self.ema}: must be at least 0 and below 1")
         if self.batch_size % self.accumulate:

@@ -21,7 +21,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from drf_jax.objectives.denoising import T_MIN
 from drf_jax.objectives.distance import squared
 from drf_jax.objectives.model import Model
 from drf_jax.process.gaussian import perturb
@@ -88,8 +87,7 @@ class Adversarial:
     ) -> PerExample:
         """α_t times the mean squared difference of x̂ to what the teacher makes of it, noised."""
         time_key, noise_key = jax.random.split(key)
-        share = self.times(time_key, len(fake))
-        t = self.process.t_max * (T_MIN + (1 - T_MIN) * share)
+        t = self.times(self.process, time_key, len(fake))
         noise = jax.random.normal(noise_key, fake.shape, fake.dtype)
         noised = perturb(self.process, jax.lax.stop_gradient(fake), noise, t)
         target = self.teacher(teacher_params)(noised, t, cond).x0

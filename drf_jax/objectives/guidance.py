@@ -6,13 +6,14 @@ The teacher of a student that is shown the weight w is the guided teacher, one w
 
 (w = 1 is the conditional model, as in `drf_jax.sampling.guidance`). The weight travels in the conditioning, under the
 key ``"guidance"``: the student's network reads it there, and `GuidedModel` takes it out before its own network is
-called.
+called. `AtWeight` puts one weight there for sampling.
 """
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.objectives.model import Model
@@ -53,6 +54,19 @@ class GuidedModel:
 
     def __call__(self, params: Params) -> GuidedByCond:
         return GuidedByCond(self.model(params), self.null)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class AtWeight:
+    """A denoiser that reads the weight in its conditioning, shown the same one always."""
+
+    denoiser: DenoiserLike
+    weight: Float[Array, ""]
+
+    def __call__(self, x: State, t: Time, cond: Cond = None) -> Prediction:
+        w = jnp.full(len(x), self.weight, x.dtype)
+        return self.denoiser(x, t, {**(cond or {}), KEY: w})
 
 
 def with_guidance(objective: Objective, low: float, high: float) -> Objective:

@@ -1,7 +1,7 @@
 """One row for every method: what is measured on its samples, against the data and against the teacher."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from drf_jax.evaluation.score import over_seeds, score
 from drf_jax.sampling.method import Method
 
 Draw = Callable[[Method, int], np.ndarray]
-"""``(method, seed) -> samples [n, *state]``."""
+"""``(method, seed) -> samples [n, *state]``, or what each of them cost, ``[n, 2]``."""
 
 
 def batch_one_latency(method: Method, data: Source, repeats: int) -> float:
@@ -30,6 +30,20 @@ def batch_one_latency(method: Method, data: Source, repeats: int) -> float:
     cond = jax.tree.map(jnp.asarray, condition_of(data, np.arange(1)))
     noise = jnp.zeros((1, *data.image_shape))
     return latency(method.sampler, noise, keys, cond, repeats=repeats)["p50_ms"]
+
+
+def parameter_count(method: Method) -> int:
+    """Parameters of the networks that a method runs; one that fills several slots counts once."""
+    leaves = {id(leaf): leaf for leaf in jax.tree.leaves(method.sampler)}
+    return sum(leaf.size for leaf in leaves.values() if jnp.ndim(leaf))
+
+
+def cost_of(method: Method, measured: Sequence[Float[np.ndarray, "2"]]) -> dict[str, int | float]:
+    """Calls and evaluations of one sample; means over the sets where they differ from sample to sample."""
+    cost = (method.sequential_calls, method.network_evaluations)
+    if method.cost is not None:
+        cost = np.mean(measured, axis=0).tolist()
+    return dict(zip(("sequential_calls", "network_evaluations"), cost, strict=True))
 
 
 def numbers(
@@ -56,9 +70,11 @@ def compare(
     extractor: Extractor,
     real: Callable[[], Reference],
     draw: Draw,
+    count: Draw,
     spec: build.Evaluate,
     seed: int,
     known: Sequence[Row] = (),
+    train_seconds: Mapping[str, float | None] | None = None,
 ) -> list[Row]:
     """Rows of the results table.
 
@@ -67,9 +83,11 @@ def compare(
       extractor: feature network of the metrics.
       real: makes the real data's features; not called if every row is known.
       draw: samples of a method from the noises of a seed.
+      count: the costs of these samples; not called for a method that has no ``cost``.
       spec: metrics, seed sets, and how often to time.
       seed: of the first set of samples.
       known: rows of an earlier evaluation that still hold; they are kept as they are.
+      train_seconds: of the methods that were trained and recorded it.
     """
     kept = {r["method"]: r for r in known}
     rows = []
@@ -77,21 +95,25 @@ def compare(
         if method.name in kept:
             rows.append(kept[method.name])
             continue
-        sets = []
+        sets, costs = [], []
         for each in range(seed, seed + spec.seeds):
             states, teacher = draw(method, each), draw(reference, each)
             try:
                 sets.append(numbers(states, teacher, extractor, real(), spec.metrics))
             except UserError as error:
                 raise UserError(f"{method.name}: {error}") from None
+            if method.cost is not None:
+                costs.append(count(method, each).mean(0))
         rows.append(
             row(
                 dataset=data.name,
                 method=method.name,
                 mode=method.mode,
-                sequential_calls=method.sequential_calls,
-                network_evaluations=method.network_evaluations,
+                **cost_of(method, costs),
                 drafts=method.drafts,
+                tolerance=method.tolerance,
+                params=parameter_count(method),
+                train_seconds=(train_seconds or {}).get(method.name),
                 ms_batch1=batch_one_latency(method, data, spec.repeats),
                 feature_space=extractor.feature_space,
                 samples=spec.samples,
@@ -107,7 +129,7 @@ def compare(
 def print_row(r: Row) -> None:
     distance = f"FD {r['fd']:8.3f}  " if "fd" in r else ""
     print(
-        f"{r['method']:28s} calls {r['sequential_calls']:3d}  {distance}"
+        f"{r['method']:28s} calls {r['sequential_calls']:5.4g}  {distance}"
         f"RMSE {r['rmse_to_teacher']:.4f}  {r['ms_batch1']:.2f} ms",
         file=sys.stderr,
     )

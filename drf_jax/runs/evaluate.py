@@ -24,6 +24,7 @@ from drf_jax.errors import UserError
 from drf_jax.evaluation.digest import file_digest
 from drf_jax.evaluation.extractor import Extractor
 from drf_jax.evaluation.figure import sample_figure
+from drf_jax.evaluation.generate import generate
 from drf_jax.evaluation.reference import (
     compatible_statistics,
     make_reference,
@@ -42,8 +43,9 @@ from drf_jax.evaluation.spread import spread
 from drf_jax.runs.compare import compare
 from drf_jax.runs.features import extractor_of
 from drf_jax.runs.keys import SAMPLE, root_key
-from drf_jax.runs.student import load_student
-from drf_jax.runs.teacher import load_teacher, parameter_hash, teacher_method
+from drf_jax.runs.students import load_students
+from drf_jax.runs.teacher import load_teacher, teacher_method
+from drf_jax.runs.trained import Trained
 from drf_jax.sampling.method import Method
 from drf_jax.workdir import check_same
 
@@ -82,7 +84,7 @@ def evaluate(
 ) -> list[Row]:
     """Evaluate a run and write ``results.json`` and ``samples.png`` into its folder.
 
-    For a teacher: its methods and its students'. For a student: itself.
+    For a teacher: its methods and its students'. For a student: its own, and those of the teacher that its config has.
 
     Args:
       config: of the run; ``config.evaluate`` says what to measure.
@@ -93,10 +95,12 @@ def evaluate(
     workdir, spec = Path(workdir), build.evaluate(config)
     results = path or workdir / "results.json"
     if build.task(config) == "teacher":
-        teacher, students = load_teacher(workdir, config), spec.students
+        teacher = load_teacher(workdir, config)
+        students = dict.fromkeys(spec.students)
     else:
         check_same(workdir, config)
-        teacher, students = load_teacher(config["teacher"]), (str(workdir),)
+        teacher = load_teacher(config["teacher"])
+        students = {str(workdir): config}
     mesh = build.mesh(config)
     loop, data, seed = build.loop(teacher.config), teacher.data, config["seed"]
     shared = (data.name, teacher.sha256, seed)
@@ -106,12 +110,15 @@ def evaluate(
         name: fingerprint(*shared, build.sampler_spec(section, f"config.evaluate.methods.{name}"))
         for name, section in spec.methods.items()
     }
-    for folder in students:
-        method, params = load_student(folder, teacher)
-        if method.name in marks:
-            raise UserError(f"{folder}: another method is already called {method.name}")
-        methods.append(method)
-        marks[method.name] = fingerprint(*shared, parameter_hash(params))
+    trained: dict[str, Trained] = {}
+    for folder, own in students.items():
+        for student in load_students(folder, teacher, own):
+            name = student.method.name
+            if name in marks:
+                raise UserError(f"{folder}: another method is already called {name}")
+            trained[name] = student
+            methods.append(student.method)
+            marks[name] = fingerprint(*shared, *student.depends_on)
     methods.sort(key=lambda m: (FAMILIES.index(family(m.name)), -m.sequential_calls))
     reference = teacher_method(teacher.config, data, teacher.denoiser)
     own = build.sampler_spec(teacher.config["sampler"], "config.sampler")
@@ -120,6 +127,7 @@ def evaluate(
     reference = next((m for m in methods if marks[m.name] == marks[reference.name]), reference)
 
     extractor = extractor_of(spec, workdir, data)
+    check_judges(trained, extractor)
     measured = measurement(spec, extractor, data)
     row_marks = {name: fingerprint(mark, measured) for name, mark in marks.items()}
 
@@ -127,6 +135,17 @@ def evaluate(
         file = workdir / "samples" / f"{method.name}-{seed}.f32"
         mark = fingerprint(marks[method.name], seed)
         return samples_of(method, data, seed, spec.samples, spec.batch_size, file, mark, mesh)
+
+    def count(method, seed):
+        return generate(
+            spread(method.cost, mesh, spec.batch_size),
+            root_key(seed, SAMPLE),
+            np.arange(spec.samples),
+            data.image_shape,
+            lambda index: condition_of(data, index),
+            spec.batch_size,
+            label=f"{method.name}, calls",
+        )
 
     @functools.cache
     def real():
@@ -142,13 +161,26 @@ def evaluate(
         )
 
     known = unchanged_rows(results, row_marks)
-    rows = compare(methods, reference, data, extractor, real, draw, spec, seed, known)
+    seconds = {name: student.train_seconds for name, student in trained.items()}
+    rows = compare(
+        methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds
+    )
     facts = {"fingerprints": row_marks, "features": measured["features"]}
     write_results(results, rows, plain(config), command, facts)
     if path is None:
         images = {method.name: stored(draw(method, seed)[:10]) for method in methods}
         picture(workdir / "samples.png", rows, images)
     return rows
+
+
+def check_judges(trained: Mapping[str, Trained], extractor: Extractor) -> None:
+    """Raise if a student was trained to please the feature network that would score it."""
+    for name, student in trained.items():
+        if student.judge == extractor.weights_sha256:
+            raise UserError(
+                f"{name}: its discriminator looked through the feature network of this evaluation"
+                f" ({extractor.feature_space}, SHA-256 {student.judge[:12]}…); use another in config.evaluate.features"
+            )
 
 
 def measurement(spec: build.Evaluate, extractor: Extractor, data: Source) -> dict[str, Any]:
@@ -182,7 +214,8 @@ def unchanged_rows(path: Path, marks: Mapping[str, str]) -> list[Row]:
 def picture(path: Path, rows: Sequence[Row], images: Mapping[str, np.ndarray]) -> None:
     """The same noises down the rows, methods across."""
     notes = {
-        r["method"]: f"{r['sequential_calls']} calls" + (f", FD {r['fd']:.2f}" if "fd" in r else "")
+        r["method"]: f"{r['sequential_calls']:.3g} calls"
+        + (f", FD {r['fd']:.2f}" if "fd" in r else "")
         for r in rows
     }
     sample_figure(path, images, rows=10, subtitles=notes)
@@ -205,6 +238,7 @@ COLUMNS = {
     "rmse_to_teacher_p99": "p99",
     "psnr_to_teacher": "PSNR",
     "ms_batch1": "ms (batch 1)",
+    "train_seconds": "training, s",
 }
 
 

@@ -9,36 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from drf_jax import build
-from drf_jax.data.conditioning import condition_of
-from drf_jax.data.trajectories import (
-    Trajectories,
-    made_with,
-    make_trajectories,
-    trajectory_batches,
-)
+from drf_jax.data.source import Source
+from drf_jax.data.trajectories import made_with, trajectory_batches
 from drf_jax.errors import UserError
 from drf_jax.networks.transfer import drafter_from_teacher, refiner_from_teacher
 from drf_jax.objectives.draft_refine import OnPolicy, Student, TeacherForced
-from drf_jax.process.gaussian import prior
-from drf_jax.runs.keys import INIT, TRAIN, TRAJECTORY, root_key
-from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher
-from drf_jax.sampling import serial
-from drf_jax.sampling.grid import make_grid
-from drf_jax.sampling.method import Method, compile_for
-from drf_jax.sampling.step import DDIM
+from drf_jax.runs.keys import INIT, TRAIN, root_key
+from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher, parameter_hash
+from drf_jax.runs.trained import Trained, train_seconds
+from drf_jax.runs.trajectories import TRAJECTORIES, Walk, teacher_trajectories
+from drf_jax.sampling.method import Method
+from drf_jax.sharding import shard_tree
 from drf_jax.training.checkpoint import Checkpoints, load_ema
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog
 from drf_jax.training.optimizer import make_optimizer
 from drf_jax.training.state import create_state, init_sharded
 from drf_jax.training.step import jit_step, make_train_step
-from drf_jax.typing import Params
+from drf_jax.typing import Params, PRNGKey
 from drf_jax.workdir import check_same, claim, read_config
-
-TRAJECTORIES = "trajectories.npy"
 
 
 def train_student(config: Mapping[str, Any], workdir: str | Path) -> None:
@@ -67,12 +58,27 @@ def train_student(config: Mapping[str, Any], workdir: str | Path) -> None:
     workdir = claim(workdir, config)
     check_teacher(workdir, teacher)
 
-    trajectories = teacher_trajectories(teacher, config, distill, workdir / TRAJECTORIES)
+    trajectories = teacher_trajectories(
+        teacher,
+        walk_of(distill),
+        workdir / TRAJECTORIES,
+        config["seed"],
+        distill.trajectories,
+        distill.trajectory_batch,
+        distill.trajectory_dtype,
+    )
+
+    def init(key, source):
+        return create_state(
+            init_params(student, teacher.data, source, distill.drafts, key), optimizer
+        )
+
     state, shardings = init_sharded(
-        lambda key: create_state(init_params(student, teacher, distill.drafts, key), optimizer),
+        init,
         mesh,
-        (),
+        build.rules(config),
         root_key(config["seed"], INIT),
+        shard_tree(teacher.denoiser.params, mesh, build.rules(config)),
     )
 
     shared = (student, grid, distill.rounds, distill.draft_weight)
@@ -108,57 +114,27 @@ def train_student(config: Mapping[str, Any], workdir: str | Path) -> None:
             metrics=metrics,
             log_every=spec.log_every,
             checkpoint_every=spec.checkpoint_every,
+            max_skipped=spec.max_skipped,
+            profile=spec.profile,
             hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
             label=f"student, {2 * distill.rounds} calls",
         )
 
 
-def init_params(student: Student, teacher: Teacher, drafts: int, key: jax.Array) -> Params:
+def init_params(
+    student: Student, data: Source, teacher: Params, drafts: int, key: PRNGKey
+) -> Params:
     """The student's parameters before training: the teacher's, so that it is the training-free sampler."""
-    params = build.init_student(student, teacher.data, drafts, key)
+    params = build.init_student(student, data, drafts, key)
     return {
-        "drafter": drafter_from_teacher(params["drafter"], teacher.denoiser.params, drafts),
-        "refiner": refiner_from_teacher(params["refiner"], teacher.denoiser.params),
+        "drafter": drafter_from_teacher(params["drafter"], teacher, drafts),
+        "refiner": refiner_from_teacher(params["refiner"], teacher),
     }
 
 
-def teacher_trajectories(
-    teacher: Teacher, config: Mapping[str, Any], distill: build.Distill, path: Path
-) -> Trajectories:
-    """Walk the teacher's grid from ``distill.trajectories`` noises and keep the student's nodes."""
-    process = teacher.denoiser.process
-    grid = make_grid(distill.grid, process, distill.teacher_steps)
-    loop = build.loop(teacher.config)
-
-    def walk(denoiser, noise, cond):
-        x = prior(process, noise, grid[0])
-        return serial.trajectory(
-            DDIM(), denoiser, process, grid, x, cond, loop=loop, every=distill.stride
-        )
-
-    run = compile_for(loop, walk)
-    nodes = distill.teacher_steps // distill.stride + 1
-    make_trajectories(
-        path,
-        lambda noise, cond: run(teacher.denoiser, noise, cond),
-        root_key(config["seed"], TRAJECTORY),
-        distill.trajectories,
-        (nodes, *teacher.data.image_shape),
-        lambda index: condition_of(teacher.data, index),
-        {
-            "teacher": teacher.sha256,
-            "grid": distill.grid,
-            "steps": distill.teacher_steps,
-            "seed": config["seed"],
-        },
-        distill.trajectory_batch,
-        distill.trajectory_dtype,
-    )
-
-    def cond(i):
-        return {name: leaf[0] for name, leaf in condition_of(teacher.data, np.array([i])).items()}
-
-    return Trajectories(path, cond)
+def walk_of(distill: build.Distill) -> Walk:
+    """The teacher's grid, of which the student's nodes are kept."""
+    return Walk(distill.grid, distill.teacher_steps, distill.stride)
 
 
 def learned(student: Student, params: Params, distill: build.Distill, teacher: Teacher) -> Method:
@@ -179,8 +155,8 @@ def check_teacher(workdir: Path, teacher: Teacher) -> None:
 
 def load_student(
     workdir: str | Path, teacher: Teacher, config: Mapping[str, Any] | None = None
-) -> tuple[Method, Params]:
-    """The newest checkpoint of a student's run, as a method, and its averaged parameters.
+) -> Trained:
+    """The newest checkpoint of a student's run, as a method with its averaged parameters.
 
     Raises:
       UserError: no such run, an unreadable checkpoint, or one distilled from another teacher.
@@ -197,4 +173,8 @@ def load_student(
         lambda: build.init_student(student, teacher.data, distill.drafts, jax.random.key(0))
     )
     params = load_ema(workdir / "checkpoints", shapes)
-    return learned(student, params, distill, teacher), params
+    return Trained(
+        learned(student, params, distill, teacher),
+        (parameter_hash(params),),
+        train_seconds(workdir),
+    )

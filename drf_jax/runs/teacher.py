@@ -4,20 +4,21 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 
 from drf_jax import build
-from drf_jax.data.conditioning import condition, condition_of
+from drf_jax.data.conditioning import condition_of
 from drf_jax.data.image import to_uint8
-from drf_jax.data.pipeline import batches
 from drf_jax.data.source import Source
 from drf_jax.denoiser import Denoiser
 from drf_jax.evaluation.figure import image_grid
 from drf_jax.evaluation.generate import generate
 from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.runs.examples import example_batches
 from drf_jax.runs.keys import INIT, SAMPLE, TRAIN, root_key
 from drf_jax.sampling.method import Method
 from drf_jax.training.checkpoint import Checkpoints, load_ema
@@ -40,22 +41,18 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
     teacher_method(config, data, untrained)  # these fail here, not after the training
     build.methods(config, untrained, data, build.loop(config))
     optimizer = make_optimizer(optimizer_spec, spec.steps)
-    examples = batches(data, spec.batch_size, config["seed"])
+    examples = example_batches(data, spec.batch_size, config["seed"])
     mesh = build.mesh(config)
     workdir = claim(workdir, config)
 
     state, shardings = init_sharded(
         lambda key: create_state(build.init_teacher(network, data, key), optimizer),
         mesh,
-        (),
+        build.rules(config),
         root_key(config["seed"], INIT),
     )
     step = make_train_step(objective, optimizer, spec.ema, spec.accumulate)
     step = jit_step(step, mesh, shardings)
-
-    def batch(i):
-        stored = examples(i)
-        return {"x0": stored["image"], "cond": condition(data, stored["label"])}
 
     def draw(done, state):
         denoiser = Denoiser(state.ema, network, objective.process, objective.output)
@@ -70,7 +67,7 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
             lambda i: step,
             state,
             None,
-            batch,
+            examples,
             steps=spec.steps,
             root_key=root_key(config["seed"], TRAIN),
             mesh=mesh,
@@ -78,6 +75,8 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
             metrics=metrics,
             log_every=spec.log_every,
             checkpoint_every=spec.checkpoint_every,
+            max_skipped=spec.max_skipped,
+            profile=spec.profile,
             hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
             label="teacher",
         )
@@ -91,15 +90,29 @@ def teacher_method(config: Mapping[str, Any], data: Source, denoiser: Denoiser) 
 
 
 def grid_of_samples(
-    method: Method, config: Mapping[str, Any], data: Source, path: Path, count: int = 64
+    method: Method,
+    config: Mapping[str, Any],
+    data: Source,
+    path: Path,
+    count: int = 64,
+    given: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:
-    """Draw the first ``count`` samples of the run as a contact sheet."""
+    """Draw the first ``count`` samples of the run as a contact sheet.
+
+    They are conditioned like the data's first examples, except for what is ``given``: one sample's part of the
+    conditioning (a caption), the same for all.
+    """
+
+    def cond(index):
+        every = {name: np.stack([value] * len(index)) for name, value in given.items()}
+        return condition_of(data, index) | every
+
     samples = generate(
         method.sampler,
         root_key(config["seed"], SAMPLE),
         np.arange(count),
         data.image_shape,
-        lambda index: condition_of(data, index),
+        cond,
         batch_size=count,
     )
     image_grid(path, to_uint8(samples))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from drf_jax.denoiser import static
-from drf_jax.objectives.guidance import GuidedModel, with_guidance
+from drf_jax.objectives.guidance import AtWeight, GuidedModel, with_guidance
 from drf_jax.objectives.model import NetworkModel
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import CosineVP, Process
@@ -80,3 +80,11 @@ class Toy:
 def test_a_network_model_reads_its_output():
     p = NetworkModel(Toy(), CosineVP(), "x0")(jnp.float32(0.3))(X, T)
     np.testing.assert_array_equal(p.x0, 0.3 * X)
+
+
+def test_at_one_weight_the_guided_model_needs_no_weight_in_its_conditioning():
+    guided = GuidedModel(model, NULL)(jnp.float32(0.5))
+    at = jax.jit(lambda denoiser: denoiser(X, T, COND))(AtWeight(guided, jnp.float32(2.5)))
+    expected = guided(X, T, {**COND, "guidance": jnp.full(4, 2.5)})
+    np.testing.assert_allclose(at.x0, expected.x0, rtol=1e-5)
+    np.testing.assert_allclose(at.eps, expected.eps, rtol=1e-5, atol=1e-6)

@@ -53,7 +53,8 @@ def random_teacher(name, dtype):
 
 def student_of(teacher, form):
     made = build.student(teacher.config, teacher.network, K, form)
-    return made, jit(lambda key: init_params(made, teacher, K, key))(jax.random.key(3))
+    init = jit(lambda source, key: init_params(made, teacher.data, source, K, key))
+    return made, init(teacher.denoiser.params, jax.random.key(3))
 
 
 @pytest.mark.parametrize("form", ["noise", "data"])

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drf_jax import build
 from drf_jax.cli.main import main
 from drf_jax.configs import digits
+from drf_jax.data.conditioning import condition_of
 from drf_jax.data.digits import Digits
 from drf_jax.data.image import to_uint8
 from drf_jax.errors import UserError
@@ -19,9 +21,12 @@ from drf_jax.evaluation.features import load_classifier, save_classifier
 from drf_jax.evaluation.frechet import frechet_between
 from drf_jax.evaluation.statistics import statistics_of
 from drf_jax.networks.classifier import rescale_features
+from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.runs import evaluate as module
 from drf_jax.runs.evaluate import evaluate, table
-from drf_jax.runs.teacher import train_teacher
+from drf_jax.runs.keys import SAMPLE, root_key
+from drf_jax.runs.teacher import load_teacher, train_teacher
+from drf_jax.sampling.loops import COMPILED
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 QUICK = ("fd", "kid", "precision_recall", "density_coverage")
@@ -156,6 +161,25 @@ def test_eight_devices_make_the_same_samples(run, tmp_path):
         )
         np.testing.assert_allclose(eight, one, atol=2e-5)
     assert rows[0]["rmse_to_teacher"] == 0 and "psnr_to_teacher" not in rows[0]
+
+
+def test_costs_that_depend_on_the_sample_are_means_over_the_samples(run, tmp_path):
+    changed = config(seeds=2)
+    section = {"name": "paradigms", "steps": 6, "window": 3, "tolerance": 0.2}
+    changed.evaluate.methods = {"paradigms-window-3": section}
+    (row,) = evaluate(changed, fresh_copy(run, tmp_path), "")
+
+    teacher = load_teacher(run)
+    method = build.method("p", section, teacher.denoiser, teacher.data, COMPILED, "p")
+    costs = []
+    for seed in (0, 1):
+        keys = sample_keys(root_key(seed, SAMPLE), np.arange(24))
+        cond = condition_of(teacher.data, np.arange(24))
+        costs.append(method.cost(initial_noise(keys, (8, 8, 1)), keys, cond))
+    calls, evaluated = np.concatenate(costs).mean(0)
+    assert row["sequential_calls"] == pytest.approx(calls, rel=1e-6) and 2 < calls < 6
+    assert row["network_evaluations"] == pytest.approx(evaluated, rel=1e-6)
+    assert (row["tolerance"], row["drafts"]) == (0.2, 3)
 
 
 def test_other_metrics_are_measured_on_the_same_samples(run, tmp_path, monkeypatch):

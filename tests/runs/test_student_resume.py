@@ -10,6 +10,7 @@ import pytest
 
 from drf_jax.configs import digits_learned
 from drf_jax.runs import student
+from drf_jax.training.metrics import is_timing
 
 
 def state(workdir):
@@ -22,7 +23,7 @@ def state(workdir):
 
 def curve(workdir):
     lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+    return [{name: line[name] for name in line if not is_timing(name)} for line in lines]
 
 
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")

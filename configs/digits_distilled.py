@@ -1,0 +1,83 @@
+"""Students of the digits teacher by every other way to distil: one network of few steps (argument ``method=NAME``).
+
+    drf train --config configs/digits_distilled.py:method=consistency_distillation \\
+        --workdir runs/digits/consistency_distillation --config.teacher=runs/digits/teacher
+    drf evaluate --config configs/digits_distilled.py:method=consistency_distillation \\
+        --workdir runs/digits/consistency_distillation --config.teacher=runs/digits/teacher
+
+==============================  =====================================================  ==============
+``method``                      rows                                                   sequential calls
+==============================  =====================================================  ==============
+``step,calls=4``                step-distilled: the control at the depth of learned    its own (8, 4, 2, 1)
+``progressive``                 progressive, halving 32 steps five times               8, 4, 2, 1
+``consistency_distillation``    consistency-distillation, and hybrid with the teacher  1, 2, 4
+``consistency_training``        consistency-training                                   1, 2, 4
+``lcm``                         lcm, shown guidance weights from 1 to 3                1, 2, 4
+``lcm_lora``                    lcm-lora: low-rank deltas only                         1, 2, 4
+``adversarial``                 adversarial, and score distillation                    1, 2, 4
+==============================  =====================================================  ==============
+
+Minutes each on 2 CPU cores. ``smoke`` trains for a few updates (``method=lcm,smoke``). All students in one table:
+``--config.evaluate.students=('runs/digits/consistency_distillation',...)`` with the teacher's config.
+"""
+
+from ml_collections import ConfigDict
+
+from drf_jax.configs.distilled import distilled
+
+METHODS = {
+    "step": {
+        "steps": 4,
+        "teacher_steps": 48,
+        "trajectories": 8192,
+        "trajectory_batch": 512,
+        "on_policy_after": 1500,
+        "batch_size_on_policy": 48,
+    },
+    "progressive": {"start": 32, "last": 1},
+    "consistency_distillation": {
+        "intervals": 17,
+        "proposal": "log_normal",
+        "distance": "pseudo_huber",
+        "target": "stop_gradient",
+    },
+    "consistency_training": {
+        "first_intervals": 10,
+        "last_intervals": 160,
+        "proposal": "log_normal",
+        "distance": "pseudo_huber",
+        "target": "stop_gradient",
+    },
+    "lcm": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 3.0)},
+    "lcm_lora": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 3.0), "rank": 16},
+    "adversarial": {
+        "steps": 4,
+        "distill_weight": 5.0,
+        "r1_weight": 1.0,
+        "discriminator_learning_rate": 2e-3,
+        "features": "",
+        "feature_steps": 600,
+        "feature_seed": 1,
+    },
+}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return distilled(
+        arg,
+        METHODS,
+        teacher="runs/digits/teacher",
+        optimizer={"learning_rate": 1e-3, "warmup": 20},
+        players={"learning_rate": 2e-4},
+        train={
+            "steps": 2000,
+            "batch_size": 128,
+            "ema": 0.99,
+            "log_every": 100,
+            "checkpoint_every": 500,
+            "sample_every": 500,
+        },
+        updates={"progressive": 800, "adversarial": 3000},  # of each stage
+        evaluate={"samples": 1797, "batch_size": 256, "metrics": ("fd",), "feature_steps": 600},
+        mesh=1,
+    )

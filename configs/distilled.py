@@ -1,0 +1,89 @@
+"""What the configs of distilled students share: their argument, the keys that are the same, and ``smoke``.
+
+Not an experiment by itself: see ``configs/digits_distilled.py`` and its like.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
+"""Sequential calls that become rows, where they are not the method's own choice."""
+
+
+def distilled(
+    arg: str,
+    methods: Mapping[str, Mapping[str, Any]],
+    teacher: str,
+    optimizer: Mapping[str, Any],
+    players: Mapping[str, Any],
+    train: Mapping[str, Any],
+    updates: Mapping[str, int],
+    evaluate: Mapping[str, Any],
+    mesh: int = -1,
+) -> ConfigDict:
+    """The config for ``method=NAME[,calls=N][,smoke]``.
+
+    Args:
+      arg: of ``get_config``.
+      methods: the options of each method.
+      teacher: folder of the teacher's run.
+      optimizer: its section; ``players`` is what differs in it for an adversarial student.
+      train: its section; ``updates`` are the steps of methods that take others.
+      evaluate: of its section, what depends on the data.
+      mesh: devices that split the batch; -1 is all.
+    """
+    parts = list(filter(None, arg.split(",")))
+    smoke = "smoke" in parts
+    options = dict(part.partition("=")[::2] for part in parts if part != "smoke")
+    name, calls = options.pop("method", "step"), options.pop("calls", None)
+    if options or name not in methods or (calls and name != "step"):
+        raise ValueError(
+            f"argument {arg!r}: choose method=NAME of {', '.join(methods)}; calls=N of step; smoke"
+        )
+    config = ConfigDict()
+    config.task = "distill"
+    config.seed = 0
+    config.teacher = teacher
+    config.method = {"name": name, **methods[name]}
+    config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
+    config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}
+    config.train.steps = updates.get(name, config.train.steps)
+    config.mesh = {"data": mesh, "draft": 1, "model": 1, "params": "replicate"}
+    config.evaluate = {
+        "calls": ROWS.get(name, ()),
+        "guidance": 1.0,
+        "methods": {},
+        "features": "",
+        "seeds": 1,
+        "repeats": 20,
+        **evaluate,
+    }
+    if calls:
+        config.method.steps = int(calls)
+    if name == "consistency_distillation":
+        config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3}
+    if name == "adversarial":
+        # For both players: momentum makes the game collapse.
+        config.optimizer.update(b1=0.0, b2=0.99, **players)
+    if smoke:
+        make_small(config)
+    return config
+
+
+def make_small(config: ConfigDict) -> None:
+    """A few updates of everything."""
+    config.optimizer.warmup = 1
+    config.train.update(steps=4, batch_size=8, log_every=2, checkpoint_every=2, sample_every=0)
+    config.mesh.data = 1
+    config.evaluate.update(samples=16, batch_size=8, metrics=("fd",), repeats=2, feature_steps=20)
+    if config.method.name == "step":
+        config.method.update(
+            trajectories=16, trajectory_batch=8, on_policy_after=2, batch_size_on_policy=4
+        )
+    if config.method.name == "progressive":
+        config.method.update(start=8, last=2)
+        config.evaluate.calls = (4, 2)
+    if config.method.name == "adversarial":
+        config.method.feature_steps = 4

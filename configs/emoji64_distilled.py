@@ -1,0 +1,85 @@
+"""Students of the emoji teacher, one network of few steps each (argument ``method=NAME``).
+
+    drf train --config configs/emoji64_distilled.py:method=lcm \\
+        --workdir runs/emoji/lcm --config.teacher=runs/emoji/teacher
+    drf evaluate --config configs/emoji64.py --workdir runs/emoji/teacher \\
+        "--config.evaluate.students=('runs/emoji/lcm',)"
+
+``method`` is ``step`` (``calls=4`` says in how many), ``progressive``, ``consistency_distillation`` (with a hybrid),
+``consistency_training``, ``lcm``, ``lcm_lora`` or ``adversarial``. Every student with a teacher is shown guidance
+weights from 1 to 4 and takes the weight as an input: ``--config.evaluate.guidance=3`` samples with it. The teacher may
+be conditioned on captions, too (``configs/emoji64.py:captions``): its students then are.
+
+For one H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU (``method=lcm,smoke``); its teacher
+is ``configs/emoji64.py:smoke``.
+"""
+
+from ml_collections import ConfigDict
+
+from drf_jax.configs.distilled import distilled
+
+GUIDANCE = (1.0, 4.0)
+METHODS = {
+    "step": {
+        "steps": 4,
+        "teacher_steps": 48,
+        "trajectories": 24_000,
+        "trajectory_batch": 500,
+        "trajectory_dtype": "float16",
+        "on_policy_after": 5000,
+        "batch_size_on_policy": 64,
+        "guidance": GUIDANCE,
+    },
+    "progressive": {"start": 64, "last": 1, "guidance": GUIDANCE},
+    "consistency_distillation": {
+        "intervals": 17,
+        "proposal": "log_normal",
+        "distance": "pseudo_huber",
+        "target": "stop_gradient",
+        "guidance": GUIDANCE,
+    },
+    "consistency_training": {
+        "first_intervals": 10,
+        "last_intervals": 1280,
+        "proposal": "log_normal",
+        "distance": "pseudo_huber",
+        "target": "stop_gradient",
+    },
+    "lcm": {"teacher_steps": 48, "stride": 4, "guidance": GUIDANCE},
+    "lcm_lora": {"teacher_steps": 48, "stride": 4, "guidance": GUIDANCE, "rank": 64},
+    "adversarial": {
+        "steps": 4,
+        "distill_weight": 5.0,
+        "r1_weight": 1.0,
+        "discriminator_learning_rate": 5e-4,
+        "features": "",
+        "feature_steps": 3000,
+        "feature_seed": 1,
+        "guidance": GUIDANCE,
+    },
+}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return distilled(
+        arg,
+        METHODS,
+        teacher="runs/emoji/teacher",
+        optimizer={"learning_rate": 1e-4, "warmup": 200},
+        players={"learning_rate": 5e-5},
+        train={
+            "steps": 8000,
+            "batch_size": 128,
+            "ema": 0.999,
+            "log_every": 100,
+            "checkpoint_every": 2000,
+            "sample_every": 2000,
+        },
+        updates={"progressive": 2000},  # of each stage
+        evaluate={
+            "samples": 10_000,
+            "batch_size": 256,
+            "metrics": ("fd", "kid", "precision_recall", "density_coverage"),
+            "feature_steps": 2000,
+        },
+    )

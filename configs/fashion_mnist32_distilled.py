@@ -1,0 +1,76 @@
+"""Students of the Fashion-MNIST teacher, one network of few steps each (argument ``method=NAME``).
+
+    drf train --config configs/fashion_mnist32_distilled.py:method=adversarial \\
+        --workdir runs/fashion_mnist/adversarial --config.teacher=runs/fashion_mnist/teacher
+    drf evaluate --config configs/fashion_mnist32.py --workdir runs/fashion_mnist/teacher \\
+        "--config.evaluate.students=('runs/fashion_mnist/adversarial',)"
+
+``method`` is ``step`` (``calls=4`` says in how many), ``progressive``, ``consistency_distillation`` (with a hybrid),
+``consistency_training``, ``lcm``, ``lcm_lora`` or ``adversarial``. For one H100. Not yet run. ``smoke`` trains for a
+few updates, in seconds on a CPU (``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
+"""
+
+from ml_collections import ConfigDict
+
+from drf_jax.configs.distilled import distilled
+
+METHODS = {
+    "step": {
+        "steps": 4,
+        "teacher_steps": 48,
+        "trajectories": 24_000,
+        "trajectory_batch": 1000,
+        "on_policy_after": 2500,
+        "batch_size_on_policy": 128,
+    },
+    "progressive": {"start": 64, "last": 1},
+    "consistency_distillation": {
+        "intervals": 17,
+        "proposal": "log_normal",
+        "distance": "pseudo_huber",
+        "target": "stop_gradient",
+    },
+    "consistency_training": {
+        "first_intervals": 10,
+        "last_intervals": 1280,
+        "proposal": "log_normal",
+        "distance": "pseudo_huber",
+        "target": "stop_gradient",
+    },
+    "lcm": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 3.0)},
+    "lcm_lora": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 3.0), "rank": 32},
+    "adversarial": {
+        "steps": 4,
+        "distill_weight": 5.0,
+        "r1_weight": 1.0,
+        "discriminator_learning_rate": 1e-3,
+        "features": "",
+        "feature_steps": 2000,
+        "feature_seed": 1,
+    },
+}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return distilled(
+        arg,
+        METHODS,
+        teacher="runs/fashion_mnist/teacher",
+        optimizer={"learning_rate": 2e-4, "warmup": 100},
+        players={"learning_rate": 1e-4},
+        train={
+            "steps": 4000,
+            "batch_size": 256,
+            "ema": 0.999,
+            "log_every": 100,
+            "checkpoint_every": 1000,
+            "sample_every": 1000,
+        },
+        updates={"progressive": 1000},  # of each stage
+        evaluate={
+            "samples": 10_000,
+            "batch_size": 512,
+            "metrics": ("fd", "kid", "precision_recall", "density_coverage"),
+            "feature_steps": 2000,
+        },
+    )

@@ -1,0 +1,212 @@
+"""The ways to distil a teacher into a network of few steps: their names, their options and the family of their rows.
+
+``config.method`` is ``{"name": ..., option: ...}`` of a config with ``task = "distill"``. What each of them does with
+its options is in `drf_jax.runs.distillation`.
+
+``guidance`` is the range of guidance weights that the student is shown while it is trained, and takes as an input then;
+(1, 1) is the conditional teacher, and no input.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from drf_jax.config import at_least, choose, naming, read, split_name
+from drf_jax.errors import UserError
+from drf_jax.networks.lora import KERNELS
+from drf_jax.objectives.consistency import PAIR_WEIGHTINGS
+from drf_jax.objectives.discretisation import PROPOSALS
+from drf_jax.objectives.distance import DISTANCES
+from drf_jax.objectives.progressive import halvings
+from drf_jax.objectives.target import TARGETS
+from drf_jax.process.weighting import WEIGHTINGS
+from drf_jax.sampling.step import STEPS
+
+PATH = "config.method"
+UNGUIDED = (1.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """What all methods have: the range of guidance weights, and the grid of the student's own times."""
+
+    guidance: tuple[float, ...] = UNGUIDED
+    grid: str = "uniform"
+    family: ClassVar[str]
+
+    def __post_init__(self):
+        if len(self.guidance) != 2 or not 0 <= self.guidance[0] <= self.guidance[1]:
+            raise UserError(f"{PATH}.guidance = {self.guidance}: must be a range (low, high)")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step(Distillation):
+    """`drf_jax.objectives.step_distillation`: ``steps`` steps, on as many cached trajectories of the teacher.
+
+    From update ``on_policy_after`` on, with batches of ``batch_size_on_policy`` (0: the training's divided by steps).
+    """
+
+    steps: int
+    trajectories: int
+    teacher_steps: int = 48
+    on_policy_after: int = 0
+    batch_size_on_policy: int = 0
+    trajectory_batch: int = 256
+    trajectory_dtype: str = "float32"
+    family: ClassVar[str] = "step-distilled"
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(1, self, PATH, "steps", "trajectories", "teacher_steps", "trajectory_batch")
+        at_least(0, self, PATH, "on_policy_after", "batch_size_on_policy")
+        if self.teacher_steps % self.steps:
+            raise UserError(
+                f"{PATH}.steps = {self.steps}: must divide teacher_steps = {self.teacher_steps}"
+            )
+        dtypes = dict.fromkeys(("float32", "float16"))
+        choose(dtypes, self.trajectory_dtype, f"{PATH}.trajectory_dtype")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progressive(Distillation):
+    """`drf_jax.objectives.progressive`: from a teacher of ``start`` steps, halved until ``last``."""
+
+    start: int = 32
+    last: int = 1
+    weighting: str = "truncated_snr"
+    family: ClassVar[str] = "progressive"
+
+    def __post_init__(self):
+        super().__post_init__()
+        halvings(self.start, self.last)
+        choose(WEIGHTINGS, self.weighting, f"{PATH}.weighting")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConsistencyDistillation(Distillation):
+    """`drf_jax.objectives.consistency` with the teacher's ODE step, over ``intervals`` intervals."""
+
+    intervals: int = 17
+    solver: str = "heun"
+    target: str = "ema"
+    proposal: str = "uniform"
+    distance: str = "squared"
+    weighting: str = "equal"
+    sigma_min: float = 2e-3
+    family: ClassVar[str] = "consistency-distillation"
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(1, self, PATH, "intervals")
+        choose(STEPS, self.solver, f"{PATH}.solver")
+        check_consistency(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConsistencyTraining(Distillation):
+    """`drf_jax.objectives.consistency` without a teacher's step: its parameters are where the student starts.
+
+    The number of intervals doubles from ``first_intervals`` to ``last_intervals`` during the training.
+    """
+
+    first_intervals: int = 10
+    last_intervals: int = 1280
+    target: str = "stop_gradient"
+    proposal: str = "log_normal"
+    distance: str = "pseudo_huber"
+    weighting: str = "inverse_gap"
+    sigma_min: float = 2e-3
+    family: ClassVar[str] = "consistency-training"
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(1, self, PATH, "first_intervals")
+        at_least(self.first_intervals, self, PATH, "last_intervals")
+        check_consistency(self)
+        if self.guidance != UNGUIDED:
+            raise UserError(f"{PATH}.guidance = {self.guidance}: there is no teacher to guide")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentConsistency(Distillation):
+    """`drf_jax.objectives.latent_consistency`: ``stride`` steps at once of the teacher's ``teacher_steps``."""
+
+    teacher_steps: int = 48
+    stride: int = 4
+    target: str = "ema"
+    distance: str = "huber"
+    family: ClassVar[str] = "lcm"
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(2, self, PATH, "teacher_steps")
+        choose(TARGETS, self.target, f"{PATH}.target")
+        choose(DISTANCES, self.distance, f"{PATH}.distance")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentConsistencyLora(LatentConsistency):
+    """The same, training deltas of ``rank`` for the kernels that match ``pattern``, added with ``scale``."""
+
+    rank: int = 16
+    scale: float = 1.0
+    pattern: str = KERNELS
+    family: ClassVar[str] = "lcm-lora"
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(1, self, PATH, "rank")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adversarial(Distillation):
+    """`drf_jax.objectives.adversarial` of a student that is called at ``steps`` times.
+
+    The discriminator's heads are ``width`` wide, and learn with ``discriminator_learning_rate`` on the maps of a
+    classifier: of the file ``features``, or trained for ``feature_steps`` updates with the seed ``feature_seed``.
+    """
+
+    steps: int = 4
+    distill_weight: float = 2.5
+    r1_weight: float = 1e-5
+    width: int = 64
+    discriminator_learning_rate: float = 1e-3
+    features: str = ""
+    feature_steps: int = 600
+    feature_seed: int = 1
+    family: ClassVar[str] = "adversarial"
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(1, self, PATH, "steps", "width", "feature_steps")
+        at_least(0, self, PATH, "feature_seed", "distill_weight", "r1_weight")
+
+
+def check_consistency(spec: ConsistencyDistillation | ConsistencyTraining) -> None:
+    """Raise unless the names that choose a consistency loss are known."""
+    choose(TARGETS, spec.target, f"{PATH}.target")
+    choose(PROPOSALS, spec.proposal, f"{PATH}.proposal")
+    choose(DISTANCES, spec.distance, f"{PATH}.distance")
+    choose(PAIR_WEIGHTINGS, spec.weighting, f"{PATH}.weighting")
+
+
+METHODS: dict[str, type[Distillation]] = {
+    "step": Step,
+    "progressive": Progressive,
+    "consistency_distillation": ConsistencyDistillation,
+    "consistency_training": ConsistencyTraining,
+    "lcm": LatentConsistency,
+    "lcm_lora": LatentConsistencyLora,
+    "adversarial": Adversarial,
+}
+
+
+def distillation_spec(config: Mapping[str, Any]) -> Distillation:
+    """The method of a config and its options.
+
+    Raises:
+      UserError: there is no such method, or it has no such option.
+    """
+    name, rest = split_name(config["method"], PATH)
+    with naming(PATH):
+        return read(choose(METHODS, name, f"{PATH}.name"), rest, PATH)

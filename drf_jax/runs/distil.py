@@ -1,0 +1,202 @@
+"""Distil a teacher into a network of few steps, by one of the methods of `drf_jax.build.distillation`.
+
+    teacher → stage → … → stage → rows
+
+    <run>/checkpoints, metrics.jsonl, samples/      of a method with one stage
+    <run>/stage-8/checkpoints, …                    of each stage of one with several (progressive distillation)
+    <run>/teacher.json                              the hash of the teacher's parameters, which are in no checkpoint
+
+Every stage resumes by itself, so a killed run goes on in the stage that it was in.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from drf_jax import build
+from drf_jax.atomic import replacing
+from drf_jax.config import plain
+from drf_jax.errors import UserError
+from drf_jax.runs.distillation import Setting, Stage, make_stages
+from drf_jax.runs.distillation.adversarial import judge_of
+from drf_jax.runs.distillation.rows import rows
+from drf_jax.runs.keys import INIT, TRAIN, root_key
+from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher, parameter_hash
+from drf_jax.runs.trained import Trained, train_seconds
+from drf_jax.sharding import shard_tree
+from drf_jax.training.checkpoint import Checkpoints, load_ema
+from drf_jax.training.ema_target import with_ema_target
+from drf_jax.training.loop import every, train
+from drf_jax.training.metrics import MetricsLog
+from drf_jax.training.state import create_state, init_sharded
+from drf_jax.training.step import jit_step, make_train_step
+from drf_jax.typing import Params
+from drf_jax.workdir import check_same, claim, read_config
+
+TEACHER = "teacher.json"
+
+
+def train_distilled(config: Mapping[str, Any], workdir: str | Path) -> None:
+    """Train every stage until ``config.train.steps``, going on with what is in ``workdir``."""
+    build.check_task(config, "distill", "config")
+    teacher = load_teacher(config["teacher"])
+    setting, stages = stages_of(config, teacher)
+    mesh = build.mesh(config)
+    # What is wrong in the evaluation fails here, not after the training.
+    build.methods(config, teacher.denoiser, teacher.data, setting.loop)
+    shapes = stage_shapes(stages, teacher.denoiser.params)
+    jax.eval_shape(
+        lambda params: rows(build.evaluate(config), setting, stages, params) and (), shapes
+    )
+    workdir = claim(workdir, config)
+    check_teacher(workdir, teacher)
+    if jax.process_index() == 0:
+        with replacing(workdir / TEACHER) as file:
+            file.write(json.dumps({"sha256": teacher.sha256}).encode())
+
+    params = teacher.denoiser.params
+    for i, stage in enumerate(stages):
+        params = train_stage(config, setting, stage, i, params, workdir, mesh)
+
+
+def train_stage(
+    config: Mapping[str, Any],
+    setting: Setting,
+    stage: Stage,
+    number: int,
+    source: Params,
+    workdir: Path,
+    mesh: jax.sharding.Mesh,
+) -> Params:
+    """Train one stage; its averaged parameters."""
+    spec, folder, seed = setting.train, workdir / stage.name, setting.seed
+    source = shard_tree(source, mesh, build.rules(config))
+    training = stage.training(source, workdir)
+    state, shardings = init_sharded(
+        lambda key, source: create_state(stage.init(source, key), training.optimizer),
+        mesh,
+        build.rules(config),
+        jax.random.fold_in(root_key(seed, INIT), number),
+        source,
+    )
+    steps = [
+        jit_step(
+            with_ema_target(
+                make_train_step(phase.objective, training.optimizer, spec.ema, spec.accumulate)
+            ),
+            mesh,
+            shardings,
+        )
+        for phase in training.phases
+    ]
+    phase_at = lambda i: max(k for k, phase in enumerate(training.phases) if phase.first <= i)
+
+    def draw(done, state):
+        method = stage.method(state.ema, stage.calls[0], build.evaluate(config).guidance)
+        path = folder / "samples" / f"{done:07d}.png"
+        grid_of_samples(method, setting.teacher.config, setting.teacher.data, path)
+
+    with (
+        Checkpoints(folder / "checkpoints", spec.keep) as checkpoints,
+        MetricsLog(folder / "metrics.jsonl", spec.tensorboard) as metrics,
+    ):
+        state = train(
+            lambda i: steps[phase_at(i)],
+            state,
+            shard_tree(training.frozen, mesh, build.rules(config)),
+            lambda i: training.phases[phase_at(i)].batches(i),
+            steps=spec.steps,
+            root_key=jax.random.fold_in(root_key(seed, TRAIN), number),
+            mesh=mesh,
+            checkpoints=checkpoints,
+            metrics=metrics,
+            log_every=spec.log_every,
+            checkpoint_every=spec.checkpoint_every,
+            max_skipped=spec.max_skipped,
+            profile=spec.profile,
+            hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
+            label=" ".join(filter(None, (config["method"]["name"], stage.name))),
+        )
+    if jax.process_index() == 0:
+        training.finish(state.ema)
+    return state.ema
+
+
+def stages_of(config: Mapping[str, Any], teacher: Teacher) -> tuple[Setting, tuple[Stage, ...]]:
+    """The stages of a config's method, and what they are made from."""
+    setting = Setting(
+        teacher=teacher,
+        train=build.train(config),
+        optimizer_spec=build.optimizer(config),
+        seed=config["seed"],
+        loop=build.loop(teacher.config),
+    )
+    setting.optimizer()  # its errors are of the config
+    return setting, make_stages(build.distillation_spec(config), setting)
+
+
+def stage_shapes(stages: Sequence[Stage], source: Params) -> list[Params]:
+    """Shapes of what each stage trains, the first one from a source."""
+    shapes = []
+    for stage in stages:
+        source = jax.eval_shape(stage.init, source, jax.random.key(0))
+        shapes.append(source)
+    return shapes
+
+
+def check_teacher(workdir: Path, teacher: Teacher) -> None:
+    """Raise if the run in ``workdir`` was distilled from other parameters than this teacher's."""
+    path = workdir / TEACHER
+    made_by = json.loads(path.read_text())["sha256"] if path.exists() else teacher.sha256
+    if made_by != teacher.sha256:
+        raise UserError(
+            f"{workdir} was distilled from another teacher: its parameters had SHA-256 {made_by[:12]}…"
+            f" and those given now have {teacher.sha256[:12]}…; use that teacher or another --workdir"
+        )
+
+
+def load_distilled(
+    workdir: str | Path, teacher: Teacher, config: Mapping[str, Any] | None = None
+) -> list[Trained]:
+    """The newest checkpoints of a run, as the methods that ``config.evaluate`` chooses.
+
+    Args:
+      workdir: of the run.
+      teacher: that it was distilled from.
+      config: of the run, where it may choose other rows than the run was started with.
+
+    Raises:
+      UserError: no such run, an unreadable checkpoint, or one distilled from another teacher.
+    """
+    workdir = Path(workdir)
+    if config is not None:
+        check_same(workdir, config)
+    config = config or read_config(workdir)
+    build.check_task(config, "distill", str(workdir))
+    check_teacher(workdir, teacher)
+    setting, stages = stages_of(config, teacher)
+    folders = [workdir / stage.name for stage in stages]
+    shapes = stage_shapes(stages, teacher.denoiser.params)
+    params = [
+        load_ema(folder / "checkpoints", shape)
+        for folder, shape in zip(folders, shapes, strict=True)
+    ]
+    hashes, spec = [parameter_hash(p) for p in params], build.evaluate(config)
+    seconds = [train_seconds(folder) for folder in folders]
+    return [
+        Trained(
+            method,
+            (
+                hashes[i],
+                plain(config["method"]),
+                spec.guidance,
+                plain(spec.hybrid) if method.mode == "hybrid" else None,
+            ),
+            None if None in seconds[: i + 1] else sum(seconds[: i + 1]),
+            judge_of(workdir),
+        )
+        for method, i in rows(spec, setting, stages, params)
+    ]

@@ -1,0 +1,148 @@
+"""Adversarial distillation: score distillation and a discriminator on the maps of a classifier."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from drf_jax import build
+from drf_jax.consistency import ConsistencyDenoiser, ConsistencyFunction
+from drf_jax.data.conditioning import null_cond
+from drf_jax.denoiser import DenoiserLike
+from drf_jax.errors import UserError
+from drf_jax.evaluation.features import Classifier, load_classifier, save_classifier
+from drf_jax.evaluation.train_classifier import train_classifier
+from drf_jax.networks.classifier import ClassifierNetwork, feature_maps
+from drf_jax.networks.discriminator import Discriminator
+from drf_jax.objectives.adversarial import Adversarial
+from drf_jax.process.boundary import NoBoundary
+from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.sampling.consistency import every
+from drf_jax.sampling.consistency_method import consistency_method
+from drf_jax.sampling.grid import Grid, make_grid
+from drf_jax.sampling.method import Method
+from drf_jax.training.adversarial_step import by_group
+from drf_jax.typing import Params, PRNGKey
+
+FEATURES = "adversary.npz"
+"""The classifier that the discriminator looks through, in the folder of the run."""
+
+
+def every_map(
+    network: ClassifierNetwork, params: Params, image: Float[Array, "b h w c"]
+) -> tuple[Float[Array, "b _h _w _n"], ...]:
+    """The classifier's convolutions, which see a part of the image each, and its features, which see all of it, as a
+    map of one position."""
+    features, _ = network.apply({"params": params}, image)
+    return *feature_maps(network, params, image), features[:, None, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialStage:
+    """``params`` are ``{"student": ..., "discriminator": ...}``."""
+
+    spec: build.Adversarial
+    setting: Setting
+    name: str = ""
+
+    def __post_init__(self):
+        data = self.setting.teacher.data
+        if not self.spec.features and data.num_classes < 2:
+            raise UserError(
+                f"config.method.features is missing: the data {data.name} have no classes to train a classifier on"
+            )
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        return tuple(n for n in (1, 2, 4, 8) if self.serves(n))
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(self.setting, self.spec.guidance)
+
+    @property
+    def times(self) -> Grid:
+        """Where the student is called."""
+        return make_grid(self.spec.grid, self.pair.student.process, self.spec.steps)[:-1]
+
+    @property
+    def discriminator(self) -> Discriminator:
+        return Discriminator(self.spec.width, self.setting.teacher.data.num_classes)
+
+    @property
+    def network(self) -> ClassifierNetwork:
+        return ClassifierNetwork(self.setting.teacher.data.num_classes)
+
+    def init(self, source: Params, key: PRNGKey) -> Params:
+        data = self.setting.teacher.data
+        x = jnp.zeros((1, *data.image_shape))
+        shapes = jax.eval_shape(self.network.init, key, x)["params"]
+        maps = jax.eval_shape(functools.partial(every_map, self.network), shapes, x)
+        maps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), maps)
+        cond = null_cond(data, 1)
+        return {
+            "student": self.pair.start(source),
+            "discriminator": self.discriminator.init(key, maps, cond)["params"],
+        }
+
+    def classifier(self, folder: Path) -> Classifier:
+        """The frozen features: from a file or trained, once, and kept in the run's folder."""
+        path, spec, data = folder / FEATURES, self.spec, self.setting.teacher.data
+        if not path.exists():
+            if spec.features:
+                made = load_classifier(spec.features)
+            else:
+                made = train_classifier(data, spec.feature_seed, steps=spec.feature_steps)
+            save_classifier(path, made)
+        made = load_classifier(path)
+        if (made.image_shape, made.num_classes) != (data.image_shape, data.num_classes):
+            raise UserError(
+                f"{path} is a classifier of {made.image_shape} images in {made.num_classes} classes;"
+                f" the data {data.name} have {data.image_shape} in {data.num_classes}"
+            )
+        return made
+
+    def training(self, source: Params, folder: Path) -> Training:
+        spec, student = self.spec, self.pair.student
+        objective = Adversarial(
+            student,
+            self.pair.teacher,
+            self.discriminator,
+            functools.partial(every_map, self.network),
+            student.process,
+            tuple(self.times.tolist()),
+            spec.distill_weight,
+            spec.r1_weight,
+        )
+        players = {
+            "student": self.setting.optimizer(),
+            "discriminator": self.setting.optimizer(learning_rate=spec.discriminator_learning_rate),
+        }
+        phase = Phase(self.pair.shown(objective), self.setting.examples())
+        frozen = {"teacher": source, "features": self.classifier(folder).params}
+        return Training((phase,), frozen, by_group(players))
+
+    def serves(self, calls: int) -> bool:
+        return 1 <= calls <= self.spec.steps
+
+    def function(self, params: Params, weight: float) -> ConsistencyFunction:
+        denoiser = self.pair.at(self.pair.student(params["student"]), weight)
+        return ConsistencyFunction(denoiser, self.pair.student.process, NoBoundary())
+
+    def denoiser(self, params: Params, weight: float) -> DenoiserLike:
+        return ConsistencyDenoiser(self.function(params, weight))
+
+    def method(self, params: Params, calls: int, weight: float) -> Method:
+        f = self.function(params, weight)
+        name = f"{self.spec.family}-{calls}"
+        times = every(self.times, calls)
+        return consistency_method(name, f, f.process, times, self.setting.loop)
+
+
+def judge_of(folder: Path) -> str:
+    """Hash of the feature network that a run's discriminator looked through; "" if it had none."""
+    path = folder / FEATURES
+    return load_classifier(path).weights_sha256 if path.exists() else ""

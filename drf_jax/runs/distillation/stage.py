@@ -1,0 +1,165 @@
+"""What a run of distillation asks of a method, and what the methods share.
+
+A method is one stage or several: each trains one network, from the parameters of the stage before (the first: the
+teacher's), which are its ``source``. `drf_jax.runs.distil` does the rest.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from drf_jax import build
+from drf_jax.data.conditioning import null_cond, null_of
+from drf_jax.denoiser import DenoiserLike
+from drf_jax.errors import UserError
+from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.networks.transfer import student_from_teacher
+from drf_jax.objectives.guidance import KEY, AtWeight, GuidedModel, with_guidance
+from drf_jax.objectives.model import Model, NetworkModel
+from drf_jax.process.schedule import NormalNoise
+from drf_jax.runs.examples import example_batches
+from drf_jax.runs.teacher import Teacher
+from drf_jax.sampling.loops import Loop
+from drf_jax.sampling.method import Method
+from drf_jax.training.optimizer import Optimizer, make_optimizer
+from drf_jax.typing import Objective, Params, PRNGKey
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Part of a training: what is minimised, on which batches, from update ``first`` on."""
+
+    objective: Objective
+    batches: Callable[[int], Any]
+    first: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How a stage trains. The last phase that has begun is the one that counts; ``frozen`` is a dict of parameters;
+    ``finish`` writes what the run's folder holds of the averaged parameters besides checkpoints."""
+
+    phases: tuple[Phase, ...]
+    frozen: dict[str, Params]
+    optimizer: optax.GradientTransformation
+    finish: Callable[[Params], None] = lambda params: None
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One training of one network. ``name`` is its folder in the run's, "" for the run's own; ``calls`` are the numbers
+    of sequential calls of its rows, unless others are asked for."""
+
+    name: str
+    calls: tuple[int, ...]
+
+    def init(self, source: Params, key: PRNGKey) -> Params:
+        """What is trained, before it is."""
+        ...
+
+    def training(self, source: Params, folder: Path) -> Training:
+        """How it is; what it needs on disk is made in the run's folder."""
+        ...
+
+    def serves(self, calls: int) -> bool:
+        """Whether the student can sample in so many sequential calls."""
+        ...
+
+    def denoiser(self, params: Params, weight: float) -> DenoiserLike:
+        """The student at a guidance weight, as a denoiser: what the drafter slot of a hybrid is filled with."""
+        ...
+
+    def method(self, params: Params, calls: int, weight: float) -> Method:
+        """The student's sampler under its row's name, at a guidance weight."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What a method is made from besides its options: the teacher, and how long to train."""
+
+    teacher: Teacher
+    train: build.Train
+    optimizer_spec: Optimizer
+    seed: int
+    loop: Loop
+
+    def __post_init__(self):
+        process = self.teacher.denoiser.process
+        if type(process).noise is not NormalNoise.noise:
+            raise UserError(f"config.teacher: the noise of {process} is not normal; distil another")
+
+    def optimizer(self, **changes: Any) -> optax.GradientTransformation:
+        """The config's optimizer, with these of its settings changed."""
+        spec = dataclasses.replace(self.optimizer_spec, **changes)
+        return make_optimizer(spec, self.train.steps)
+
+    def examples(self) -> Callable[[int], dict[str, Any]]:
+        """Batches of the data."""
+        return example_batches(self.teacher.data, self.train.batch_size, self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A student's network and its teacher as models; both read the guidance weight if there is a range of them."""
+
+    setting: Setting
+    guidance: tuple[float, float]
+
+    def __post_init__(self):
+        data = self.setting.teacher.data
+        if self.guided and not null_of(data):
+            raise UserError(
+                f"config.method.guidance = {self.guidance}: the data {data.name} has nothing to guide by"
+            )
+
+    @property
+    def guided(self) -> bool:
+        return self.guidance != build.UNGUIDED
+
+    @property
+    def student(self) -> NetworkModel:
+        teacher = self.setting.teacher
+        backbone = dataclasses.replace(teacher.network.backbone, guidance=self.guided)
+        denoiser = teacher.denoiser
+        return NetworkModel(DenoisingNetwork(backbone), denoiser.process, denoiser.output)
+
+    @property
+    def teacher(self) -> Model:
+        teacher = self.setting.teacher
+        model = NetworkModel(teacher.network, teacher.denoiser.process, teacher.denoiser.output)
+        if not self.guided:
+            return model
+        return GuidedModel(model, null_of(teacher.data))
+
+    def start(self, source: Params) -> Params:
+        """The student's parameters that make it its source, whatever the guidance weight: the input for the weight,
+        which is all that a teacher lacks, starts at zero."""
+        data = self.setting.teacher.data
+        cond = null_cond(data, 1) | ({KEY: jnp.ones(1)} if self.guided else {})
+        args = jnp.zeros((1, *data.image_shape)), jnp.zeros(1), cond
+        shapes = jax.eval_shape(self.student.network.init, jax.random.key(0), *args)["params"]
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return student_from_teacher(zeros, source)
+
+    def shown(self, objective: Objective) -> Objective:
+        """The objective, with a weight drawn for each example if the student reads it."""
+        return with_guidance(objective, *self.guidance) if self.guided else objective
+
+    def at(self, denoiser: DenoiserLike, weight: float) -> DenoiserLike:
+        """The student's denoiser at one weight.
+
+        Raises:
+          UserError: the weight is not in the range that the student was shown.
+        """
+        low, high = self.guidance
+        if not low <= weight <= high:
+            raise UserError(
+                f"config.evaluate.guidance = {weight}: the student was shown weights from {low} to {high}"
+            )
+        return AtWeight(denoiser, jnp.asarray(weight, jnp.float32)) if self.guided else denoiser

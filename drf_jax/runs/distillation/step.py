@@ -1,0 +1,96 @@
+"""Plain step distillation: trained on the teacher's trajectories as the draft–refine student is, without drafts."""
+
+import dataclasses
+from pathlib import Path
+
+from drf_jax import build
+from drf_jax.data.trajectories import trajectory_batches
+from drf_jax.denoiser import DenoiserLike
+from drf_jax.errors import UserError
+from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced
+from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.runs.trajectories import TRAJECTORIES, Walk, teacher_trajectories
+from drf_jax.sampling.grid import Grid, make_grid
+from drf_jax.sampling.method import Method, serial_method
+from drf_jax.sampling.step import DDIM
+from drf_jax.typing import Params, PRNGKey
+
+
+@dataclasses.dataclass(frozen=True)
+class StepStage:
+    spec: build.Step
+    setting: Setting
+    name: str = ""
+
+    def __post_init__(self):
+        if self.on_policy_batch % self.setting.train.accumulate:
+            raise UserError(
+                f"config.method.batch_size_on_policy = {self.on_policy_batch}: must be a multiple of"
+                f" config.train.accumulate = {self.setting.train.accumulate}"
+            )
+
+    @property
+    def on_policy_batch(self) -> int:
+        share = self.setting.train.batch_size // self.spec.steps
+        return self.spec.batch_size_on_policy or max(share, 1)
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        return (self.spec.steps,)
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(self.setting, self.spec.guidance)
+
+    @property
+    def walk(self) -> Walk:
+        spec = self.spec
+        stride = spec.teacher_steps // spec.steps
+        return Walk(spec.grid, spec.teacher_steps, stride, spec.guidance)
+
+    @property
+    def times(self) -> Grid:
+        process = self.setting.teacher.denoiser.process
+        return make_grid(self.walk.grid, process, self.walk.steps)[:: self.walk.stride]
+
+    def init(self, source: Params, key: PRNGKey) -> Params:
+        return self.pair.start(source)
+
+    def training(self, source: Params, folder: Path) -> Training:
+        setting, spec = self.setting, self.spec
+        cached = teacher_trajectories(
+            setting.teacher,
+            self.walk,
+            folder / TRAJECTORIES,
+            setting.seed,
+            spec.trajectories,
+            spec.trajectory_batch,
+            spec.trajectory_dtype,
+        )
+        student = self.pair.student
+        shared = (student, student.process, tuple(self.times.tolist()))
+        forced, on_policy = TeacherForced(*shared), OnPolicy(*shared, scan=setting.loop.scan)
+        return Training(
+            (
+                Phase(forced, trajectory_batches(cached, setting.train.batch_size, setting.seed)),
+                Phase(
+                    on_policy,
+                    trajectory_batches(cached, self.on_policy_batch, setting.seed + 1),
+                    first=spec.on_policy_after,
+                ),
+            ),
+            {},
+            setting.optimizer(),
+        )
+
+    def serves(self, calls: int) -> bool:
+        return calls == self.spec.steps
+
+    def denoiser(self, params: Params, weight: float) -> DenoiserLike:
+        return self.pair.at(self.pair.student(params), weight)
+
+    def method(self, params: Params, calls: int, weight: float) -> Method:
+        process = self.pair.student.process
+        denoiser = self.denoiser(params, weight)
+        name = f"{self.spec.family}-{calls}"
+        return serial_method(name, DDIM(), denoiser, process, self.times, self.setting.loop)

@@ -1,0 +1,95 @@
+"""A teacher's cached DDIM walks, which students of fixed depth are trained on."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from drf_jax import build
+from drf_jax.data.conditioning import condition_of, null_of
+from drf_jax.data.trajectories import Trajectories, make_trajectories
+from drf_jax.distributed import in_turn
+from drf_jax.objectives.guidance import KEY, GuidedByCond
+from drf_jax.process.gaussian import prior
+from drf_jax.runs.keys import TRAJECTORY, root_key
+from drf_jax.runs.teacher import Teacher
+from drf_jax.sampling import serial
+from drf_jax.sampling.grid import make_grid
+from drf_jax.sampling.method import compile_for
+from drf_jax.sampling.step import DDIM
+
+TRAJECTORIES = "trajectories.npy"
+"""In the folder of a run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """``steps`` DDIM steps of a grid, of which every ``stride``-th state is kept; with a range of guidance weights,
+    each trajectory has a weight of its own, which is part of its conditioning."""
+
+    grid: str
+    steps: int
+    stride: int
+    guidance: tuple[float, ...] = build.UNGUIDED
+
+
+def guidance_weights(
+    low: float, high: float, count: int, seed: int
+) -> Float[np.ndarray, "{count}"]:
+    """The weight of each trajectory, uniform in [low, high]; it does not depend on their number."""
+    return np.random.default_rng((seed, TRAJECTORY)).uniform(low, high, count).astype(np.float32)
+
+
+def teacher_trajectories(
+    teacher: Teacher,
+    walk: Walk,
+    path: Path,
+    seed: int,
+    count: int,
+    batch_size: int,
+    dtype: str,
+) -> Trajectories:
+    """Walk from ``count`` noises and keep the states in ``path``, going on with what is there.
+
+    Raises:
+      UserError: ``path`` holds trajectories of something else.
+    """
+    process, data = teacher.denoiser.process, teacher.data
+    grid = make_grid(walk.grid, process, walk.steps)
+    loop = build.loop(teacher.config)
+    guided = walk.guidance != build.UNGUIDED
+    weights = guidance_weights(*walk.guidance, count, seed)
+
+    def cond(index):
+        found = condition_of(data, index)
+        return {**found, KEY: weights[index % count]} if guided else found
+
+    def states(denoiser, noise, cond):
+        x = prior(process, noise, grid[0])
+        return serial.trajectory(
+            DDIM(), denoiser, process, grid, x, cond, loop=loop, every=walk.stride
+        )
+
+    denoiser = teacher.denoiser
+    if guided:
+        denoiser = GuidedByCond(denoiser, null_of(data))
+    run = compile_for(loop, states)
+    made_of = {"teacher": teacher.sha256, "grid": walk.grid, "steps": walk.steps, "seed": seed}
+    with in_turn():
+        make_trajectories(
+            path,
+            lambda noise, cond: run(denoiser, noise, cond),
+            root_key(seed, TRAJECTORY),
+            count,
+            (walk.steps // walk.stride + 1, *data.image_shape),
+            cond,
+            made_of | ({KEY: list(walk.guidance)} if guided else {}),
+            batch_size,
+            dtype,
+        )
+
+    def one(i):
+        return {name: leaf[0] for name, leaf in cond(np.array([i])).items()}
+
+    return Trajectories(path, one)

@@ -1,0 +1,44 @@
+"""The configs of distilled students are read whole, and their smoke is small."""
+
+import pytest
+
+from drf_jax import build
+from drf_jax.configs import (
+    cifar10_distilled,
+    digits_distilled,
+    emoji64_distilled,
+    fashion_mnist32_distilled,
+)
+from drf_jax.training.optimizer import make_optimizer
+
+CONFIGS = (cifar10_distilled, digits_distilled, emoji64_distilled, fashion_mnist32_distilled)
+
+
+@pytest.mark.parametrize("module", CONFIGS)
+@pytest.mark.parametrize("method", list(build.METHODS))
+@pytest.mark.parametrize("smoke", ["", ",smoke"])
+def test_every_method_has_a_config(module, method, smoke):
+    config = module.get_config(f"method={method}{smoke}")
+    assert build.task(config) == "distill" and f"``{method}" in module.__doc__
+    spec, train = build.distillation_spec(config), build.train(config)
+    assert type(spec) is build.METHODS[method]
+    make_optimizer(build.optimizer(config), train.steps)
+    build.evaluate(config)
+    assert (train.steps < 10) == bool(smoke)
+    if method == "adversarial":
+        assert config.optimizer.b1 == 0
+
+
+@pytest.mark.parametrize("module", CONFIGS)
+def test_arguments(module):
+    assert module.get_config("method=step,calls=8").method.steps == 8
+    assert module.get_config().method.name == "step"
+    for wrong in ("method=stp", "fast", "method=lcm,calls=2", "smoke=yes"):
+        with pytest.raises(ValueError, match="choose method=NAME of step, progressive"):
+            module.get_config(wrong)
+
+
+def test_students_of_emoji_are_shown_the_guidance_weight():
+    for method in build.METHODS:
+        spec = build.distillation_spec(emoji64_distilled.get_config(f"method={method}"))
+        assert (spec.guidance == build.UNGUIDED) == (method == "consistency_training")

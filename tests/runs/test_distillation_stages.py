@@ -1,0 +1,151 @@
+"""The stages of every method: what they train on, guided or not, and what they are before they are trained."""
+
+import dataclasses
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from drf_jax import build
+from drf_jax.configs import cifar10_distilled, digits, emoji64_distilled
+from drf_jax.data.digits import Digits
+from drf_jax.denoiser import Denoiser
+from drf_jax.errors import UserError
+from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.objectives.guidance import KEY
+from drf_jax.process.pfgmpp import PFGMPP
+from drf_jax.runs.distil import stage_shapes, stages_of
+from drf_jax.runs.distillation import adversarial, step
+from drf_jax.runs.distillation.rows import rows
+from drf_jax.runs.teacher import Teacher
+from drf_jax.runs.trajectories import Walk, guidance_weights, teacher_trajectories
+from drf_jax.sampling.guidance import Guided
+
+DATA = Digits()
+GUIDED = sorted(set(emoji64_distilled.METHODS) - {"consistency_training"})
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """A teacher whose parameters are all random, its head's too."""
+    config = digits.get_config("smoke").to_dict()
+    config["network"].update(width=16, depth=1, heads=2)
+    network = DenoisingNetwork(build.backbone(config, DATA))
+    shapes = jax.eval_shape(lambda: build.init_teacher(network, DATA, jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    draw = lambda leaf: jnp.asarray(0.2 * rng.standard_normal(leaf.shape), leaf.dtype)
+    params = jax.tree.map(draw, shapes)
+    denoiser = Denoiser(params, network, build.process(config), build.output(config))
+    return Teacher(config, DATA, network, denoiser, "0" * 64)
+
+
+def smoke(module, method):
+    return module.get_config(f"method={method},smoke")
+
+
+@pytest.mark.parametrize("method", list(emoji64_distilled.METHODS))
+def test_every_objective_takes_its_batches(teacher, method, tmp_path, monkeypatch):
+    config = smoke(emoji64_distilled, method)
+    _, stages = stages_of(config, teacher)
+    network = adversarial.ClassifierNetwork(10)
+    x = jnp.zeros((1, 8, 8, 1))
+    features = jax.eval_shape(network.init, jax.random.key(0), x)["params"]
+    monkeypatch.setattr(
+        adversarial.AdversarialStage,
+        "classifier",
+        lambda self, folder: types.SimpleNamespace(params=features),
+    )
+
+    def batches(source, size, seed):
+        cond = {"label": np.ones(size, np.int32), KEY: np.full(size, 2, np.float32)}
+        return lambda i: {"states": np.zeros((size, 5, 8, 8, 1), np.float32), "cond": cond}
+
+    monkeypatch.setattr(step, "teacher_trajectories", lambda *args: None)
+    monkeypatch.setattr(step, "trajectory_batches", batches)
+
+    source = teacher.denoiser.params
+    for stage, shapes in zip(stages, stage_shapes(stages, source), strict=True):
+        training = stage.training(source, tmp_path)
+        for phase in training.phases:
+            frozen = {**training.frozen, "target": shapes}
+            batch = phase.batches(0)
+            loss, _ = jax.eval_shape(phase.objective, shapes, frozen, batch, jax.random.key(0))
+            assert loss.shape == (len(jax.tree.leaves(batch)[0]),)
+        source = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+@pytest.mark.parametrize("method", GUIDED)
+def test_an_untrained_student_is_the_teacher_at_every_guidance_weight(teacher, method):
+    _, (stage, *_) = stages_of(smoke(emoji64_distilled, method), teacher)
+    params = stage.init(teacher.denoiser.params, jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (2, 8, 8, 1))
+    t, cond = jnp.array([0.3, 0.8]), {"label": jnp.array([1, 2], jnp.int32)}
+    expected = teacher.denoiser(x, t, cond)
+    student = stage.denoiser(params, 3.0)
+    read = getattr(student, "function", None)  # a consistency function mixes x0 with x
+    found = student if read is None else read.denoiser
+    np.testing.assert_allclose(found(x, t, cond).x0, expected.x0, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_are_what_was_asked_for(teacher):
+    config = smoke(emoji64_distilled, "consistency_distillation")
+    config.evaluate.update(calls=(3, 1), guidance=2.0)
+    setting, stages = stages_of(config, teacher)
+    params = [stages[0].init(teacher.denoiser.params, jax.random.key(0))]
+    made = rows(build.evaluate(config), setting, stages, params)
+    names = ["consistency-distillation-3", "consistency-distillation-1", "hybrid-2", "hybrid-4"]
+    assert [(method.name, stage) for method, stage in made] == [(name, 0) for name in names]
+    for method, _ in made:
+        assert method.name.endswith(f"-{method.sequential_calls}")
+    hybrid = made[-1][0]
+    assert (hybrid.network_evaluations, hybrid.drafts, hybrid.mode) == (8, 3, "hybrid")
+
+
+def test_progressive_stages_teach_one_another(teacher, tmp_path):
+    _, stages = stages_of(smoke(emoji64_distilled, "progressive"), teacher)
+    assert [(stage.name, stage.calls) for stage in stages] == [("stage-4", (4,)), ("stage-2", (2,))]
+    first, second = (stage.teacher for stage in stages)
+    assert first.model.network is teacher.network and second == stages[0].pair.student
+    grid = stages[1].method(teacher.denoiser.params, 2, 1.0)
+    assert grid.sequential_calls == 2
+
+
+def test_trajectories_of_a_guided_teacher_have_a_weight_each(teacher, tmp_path):
+    walk = Walk("uniform", 2, 1, (1.0, 4.0))
+    made = teacher_trajectories(teacher, walk, tmp_path / "t.npy", 0, 6, 4, "float32")
+    weights = np.array([made[i]["cond"][KEY] for i in range(6)])
+    assert weights.min() >= 1 and weights.max() <= 4 and len(set(weights)) == 6
+    np.testing.assert_array_equal(weights[:3], guidance_weights(1.0, 4.0, 3, 0))
+    # The first step is that of the teacher, guided with the trajectory's own weight.
+    row = made[3]
+    x, t = jnp.asarray(row["states"][:1]), jnp.full(1, teacher.denoiser.process.t_max)
+    cond = {"label": jnp.asarray(row["cond"]["label"])[None]}
+    p = Guided(teacher.denoiser, jnp.asarray(weights[3]), {"label": jnp.int32(10)})(x, t, cond)
+    process, s = teacher.denoiser.process, teacher.denoiser.process.t_max / 2
+    expected = process.alpha(s) * p.x0 + process.sigma(s) * p.eps
+    np.testing.assert_allclose(row["states"][1], expected[0], rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match=r"have guidance = \[1\.0, 4\.0\], not \[1\.0, 2\.0\]"):
+        other = Walk("uniform", 2, 1, (1.0, 2.0))
+        teacher_trajectories(teacher, other, tmp_path / "t.npy", 0, 6, 4, "float32")
+
+
+class Unlabelled(Digits):
+    num_classes = 0
+
+
+def test_a_teacher_that_cannot_be_distilled_is_refused(teacher):
+    def refused(message, method, **changes):
+        other = dataclasses.replace(teacher, **changes)
+        with pytest.raises(UserError, match=message):
+            stages_of(smoke(cifar10_distilled, method), other)
+
+    refused(
+        r"config\.method\.guidance = .* the data digits has nothing to guide",
+        "lcm",
+        data=Unlabelled(),
+    )
+    refused(r"config\.method\.features is missing: .* no classes", "adversarial", data=Unlabelled())
+    denoiser = dataclasses.replace(teacher.denoiser, process=PFGMPP())
+    refused("the noise of PFGMPP.* is not normal", "progressive", denoiser=denoiser)
