@@ -1,11 +1,12 @@
 # make demo: install into .venv and run the main job on embedded data (CPU, minutes).
 # make test: install and run the test suite.
+# make plan-check: compile a training step and samplers for 16 TPU chips, without a TPU.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint plan-check clean
 
 $(VENV)/.core: setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +26,15 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# In an environment of its own: with libtpu installed, JAX looks for TPUs wherever it is not told not to.
+$(VENV)/.tpu: $(VENV)/.core
+	test -x $(VENV)/tpu/bin/python || $(PYTHON) -m venv $(VENV)/tpu
+	$(VENV)/tpu/bin/python -m pip install --quiet --disable-pip-version-check -e '.[tpu]' beartype pytest
+	touch $@
+
+plan-check: $(VENV)/.tpu
+	$(VENV)/tpu/bin/python -m pytest tests/plan/test_tpu.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

