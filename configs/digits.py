@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "keep": 2,
         "tensorboard": False,
     }
-    config.mesh = {"data": 1, "draft": 1, "model": 1}
+    config.mesh = {"data": 1, "draft": 1, "model": 1, "params": "replicate"}
     config.sampler = {"name": "serial", "step": "ddim", "steps": 48}
     config.evaluate = {
         "samples": 1797,

@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "keep": 2,
         "tensorboard": False,
     }
-    config.mesh = {"data": 1, "draft": 1, "model": 1}
+    config.mesh = {"data": 1, "draft": 1, "model": 1, "params": "replicate"}
     config.evaluate = {"samples": 1797, "batch_size": 256, "metrics": ("fd",), "seeds": 1}
     if "smoke" in options:
         config.optimizer.warmup = 2

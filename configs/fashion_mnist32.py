@@ -12,6 +12,8 @@ For one H100; not timed yet. ``configs/fashion_mnist32.py:bf16`` computes in bfl
 
 from ml_collections import ConfigDict
 
+from drf_jax.configs import training_free
+
 
 def get_config(arg: str = "") -> ConfigDict:
     options = set(filter(None, arg.split(",")))
@@ -51,28 +53,12 @@ def get_config(arg: str = "") -> ConfigDict:
         "keep": 2,
         "tensorboard": False,
     }
-    config.mesh = {"data": -1, "draft": 1, "model": 1}
+    config.mesh = {"data": -1, "draft": 1, "model": 1, "params": "replicate"}
     config.sampler = {"name": "serial", "step": "ddim", "steps": 48}
     config.evaluate = {
         "samples": 10_000,
         "batch_size": 512,
-        "methods": {
-            "ddim-48": {"name": "serial", "steps": 48},
-            "ddim-8": {"name": "serial", "steps": 8},
-            "ddim-4": {"name": "serial", "steps": 4},
-            "driffusion-conservative-8": {
-                "name": "driffusion",
-                "mode": "conservative",
-                "steps": 16,
-                "drafts": 3,
-            },
-            "driffusion-aggressive-8": {
-                "name": "driffusion",
-                "mode": "aggressive",
-                "steps": 21,
-                "drafts": 3,
-            },
-        },
+        "methods": training_free.methods(),
         "students": (),
         "metrics": ("fd", "kid", "precision_recall", "density_coverage", "memorisation"),
         "feature_space": "classifier-64",
@@ -94,13 +80,5 @@ def get_config(arg: str = "") -> ConfigDict:
         config.evaluate.update(
             samples=16, batch_size=8, repeats=2, metrics=("fd",), feature_steps=20
         )
-        config.evaluate.methods = {
-            "ddim-6": {"name": "serial", "steps": 6},
-            "driffusion-conservative-4": {
-                "name": "driffusion",
-                "mode": "conservative",
-                "steps": 8,
-                "drafts": 3,
-            },
-        }
+        config.evaluate.methods = training_free.methods(smoke=True)
     return config

@@ -49,7 +49,7 @@ BLANK = Denoiser({}, NETWORK, CosineVP(), "v")
 def test_committed_configs_are_read_whole(arg):
     config = digits.get_config(arg)
     assert build.task(config) == "teacher"
-    assert build.denoising(config, NETWORK).null_label == 10
+    assert build.denoising(config, NETWORK).null == {"label": 10}
     assert [m.name for m in build.methods(config, BLANK, DATA, COMPILED)] == list(
         config.evaluate.methods
     )
@@ -78,7 +78,7 @@ def test_rows_are_named_by_what_they_cost():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (teacher(task="techer"), "config.task = 'techer': choose one of draft_refine, teacher"),
+        (teacher(task="techer"), "config.task = 'techer': choose one of distill, draft_refine"),
         (teacher(task=None), "config.task = None: choose one of"),
         (teacher(foo=1), "config.foo: unknown key; allowed: task, seed, data"),
         (teacher(process=None), "config.process is missing; it must be a section"),
@@ -170,6 +170,7 @@ def test_sections_are_read_strictly(read, config, message):
         ({"network__channels": 1}, "config.network.channels: set by the data, leave it out"),
         ({"network__widht": 8}, "config.network.widht: unknown key; allowed: channels, patch"),
         ({"network__width": 64.0}, "config.network.width = 64.0: must be int"),
+        ({"network__guidance": True}, "config.network.guidance: for students"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(changes, message):
@@ -181,7 +182,7 @@ def test_networks_that_cannot_be_are_refused(changes, message):
     ("changes", "message"),
     [
         ({"objective__weighting": "w"}, "config.objective.weighting = 'w': choose one of edm, eps"),
-        ({"objective__times": "w"}, "config.objective.times = 'w': choose one of logit_normal"),
+        ({"objective__times": "w"}, "config.objective.times = 'w': choose one of log_normal"),
         ({"objective__label_dropout": 1.5}, "config.objective.label_dropout = 1.5: must be from 0"),
     ],
 )
@@ -215,7 +216,7 @@ CONSERVATIVE = {"name": "driffusion", "mode": "conservative", "steps": 16, "draf
             ": grid = 'trailing' needs a discrete",
         ),
         ({"name": "serial", "steps": 4, "step": "x"}, ": step = 'x': choose one of ddim"),
-        ({"name": "paralel"}, r"\.name = 'paralel': choose one of driffusion, serial"),
+        ({"name": "paralel"}, r"\.name = 'paralel': choose one of driffusion, edm, mult"),
         (3, " = 3: must be a section with a name"),
     ],
 )

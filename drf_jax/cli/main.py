@@ -12,29 +12,47 @@ from absl import flags, logging
 
 from drf_jax import build
 from drf_jax.cli.config_file import define_config
-from drf_jax.cli.data import define_prepare, prepare_data
+from drf_jax.cli.data import define_named, define_prepare, embed_data, prepare_data
+from drf_jax.cli.distributed import connect_if_asked, define_distributed
+from drf_jax.cli.export import define_export, export
 from drf_jax.cli.measure import define_features, define_stats, features, stats
+from drf_jax.cli.plan import define_plan, plan
+from drf_jax.distributed import leave
 from drf_jax.errors import UserError
 
 USAGE = """usage: drf <command> [flags]
 
   drf train     --config FILE[:arg] --workdir DIR [--config.key=value ...]   train a teacher or a student
+                [--profile] [--distributed [--coordinator HOST:PORT --processes N --process I] [--timeout S]]
   drf sample    --config FILE[:arg] --workdir DIR [--count N] [--out PNG]    draw samples of a run
+                [--prompt "a red heart"] [--style noto] [--guidance 3]
   drf evaluate  --config FILE[:arg] --workdir DIR                            table and picture of a run
+  drf export    --config FILE[:arg] --workdir DIR --out NPZ [--batch N]      the run's sampler as one file
+                [--platforms cpu,cuda,tpu] [--method NAME]
+  drf plan      --config FILE[:arg] --topology v5e:16x16 [--mesh data=64,draft=1,model=4]
+                [--program train|on_policy|sample] [--method NAME]           what it needs, before there is a TPU
   drf demo      [--out DIR] [--arg smoke]                                    everything, on the embedded digits
 
   drf data prepare NAME --data_dir DIR [--title T] [--options k=v,k=v]       make a data set, once
+  drf data embed NAME --data_dir DIR [--title T]                             embed its captions, once
   drf features train --config FILE --out NPZ [--steps N]                     classifier to measure FD with
   drf stats     --config FILE --out NPZ --features NPZ | --inception FILE    statistics of the real data
                 [--resize pytorch-fid|clean-fid|tf1] [--tf32] [--split train]
 """
 
+PROFILED = 5
+"""Updates that ``--profile`` traces."""
+
 
 def train(f: flags.FlagValues, command: str) -> None:
+    from drf_jax.runs.distil import train_distilled
     from drf_jax.runs.student import train_student
     from drf_jax.runs.teacher import train_teacher
 
-    runs = {"teacher": train_teacher, "draft_refine": train_student}
+    runs = {"teacher": train_teacher, "draft_refine": train_student, "distill": train_distilled}
+    if f.profile:
+        with f.config.unlocked():
+            f.config.train.profile = PROFILED
     runs[build.task(f.config)](f.config, f.workdir)
 
 
@@ -44,7 +62,7 @@ def sample(f: flags.FlagValues, command: str) -> None:
     path = Path(f.out) if f.out else Path(f.workdir) / "samples" / "grid.png"
     if path.suffix.lower() != ".png":
         raise UserError(f"--out {path}: the picture is a PNG, its name must end in .png")
-    sample(f.config, f.workdir, path, f.count)
+    sample(f.config, f.workdir, path, f.count, f.prompt, f.style, f.guidance)
     print(path)
 
 
@@ -67,11 +85,20 @@ def define_run(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     return define_config(f, argv)
 
 
+def define_train(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    flags.DEFINE_bool("profile", False, "trace a few updates, for XProf", flag_values=f)
+    define_distributed(f)
+    return define_run(f, argv)
+
+
 def define_sample(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_string(
         "out", "", "picture to write; in the run's folder unless given", flag_values=f
     )
     flags.DEFINE_integer("count", 64, "samples to draw", lower_bound=1, flag_values=f)
+    flags.DEFINE_string("prompt", None, "what to draw; else as the data's captions", flag_values=f)
+    flags.DEFINE_string("style", None, "class to draw; else as the data's labels", flag_values=f)
+    flags.DEFINE_float("guidance", None, "weight; else the run's own", lower_bound=0, flag_values=f)
     return define_run(f, argv)
 
 
@@ -82,11 +109,14 @@ def define_demo(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
 
 
 COMMANDS: dict[str, tuple[Callable, Callable]] = {
-    "train": (define_run, train),
+    "train": (define_train, train),
     "sample": (define_sample, sample),
     "evaluate": (define_run, evaluate),
+    "export": (define_export, export),
+    "plan": (define_plan, plan),
     "demo": (define_demo, demo),
     "data prepare": (define_prepare, prepare_data),
+    "data embed": (define_named, embed_data),
     "features train": (define_features, features),
     "stats": (define_stats, stats),
 }
@@ -114,6 +144,7 @@ def main(argv: Sequence[str]) -> int:
         define, act = COMMANDS[name]
         values = parse(define, [name, *argv[words:]])
         compilation_cache()
+        connect_if_asked(values)
         act(values, shlex.join(["drf", *argv]))
     except UserError as error:
         return fail(str(error))
@@ -152,4 +183,4 @@ def parse(
 def run() -> None:
     """Entry point of the ``drf`` command."""
     with contextlib.suppress(BrokenPipeError):
-        sys.exit(main(sys.argv[1:]))
+        leave(main(sys.argv[1:]))

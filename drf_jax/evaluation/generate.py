@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 from tqdm import tqdm
@@ -11,8 +12,8 @@ from tqdm import tqdm
 from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.typing import PRNGKey, PRNGKeys, State
 
-Sampler = Callable[[State, PRNGKeys, Any], State]
-"""``sampler(noise [b, *state], keys [b], cond) -> state [b, *state]``, from unit noise."""
+Sampler = Callable[[State, PRNGKeys, Any], Float[jax.Array, "b ..."]]
+"""``sampler(noise [b, *state], keys [b], cond) -> state [b, *state]``, from unit noise, or other numbers of it."""
 
 
 def generate(
@@ -30,15 +31,15 @@ def generate(
       sampler: compiled by the caller, or not; it always sees the same batch size.
       root: key of the whole set.
       indices: sample indices; any subset or order gives the same samples.
-      shape: of one state, without the batch axis.
+      shape: of one noise, without the batch axis.
       cond_fn: sample indices [b] -> conditioning with leading axis b; None: no conditioning.
       batch_size: states in one call. The last batch is filled up and the surplus is cut off.
       label: name in the progress bar, which shows on a terminal only.
 
     Returns:
-      float32 [n, *shape].
+      float32 [n, ...], what the sampler makes of them.
     """
-    out = np.empty((len(indices), *shape), np.float32)
+    made = []
     bar = tqdm(total=len(indices), desc=label, unit="img", disable=None, leave=False)
     with bar:
         for batch in range(math.ceil(len(indices) / batch_size)):
@@ -48,6 +49,6 @@ def generate(
             keys = sample_keys(root, padded)
             cond = None if cond_fn is None else cond_fn(padded)
             states = sampler(initial_noise(keys, tuple(shape)), keys, cond)
-            out[rows] = np.asarray(states)[: len(part)]
+            made.append(np.asarray(states, np.float32)[: len(part)])
             bar.update(len(part))
-    return out
+    return np.concatenate(made) if made else np.empty((0, *shape), np.float32)

@@ -26,7 +26,8 @@ class Pixels:
 class Numbers:
     """Image i is full of i."""
 
-    name, image_shape, num_classes = "numbers", (2, 2, 1), 1
+    name, image_shape, num_classes, caption_width = "numbers", (2, 2, 1), 1, 0
+    classes = ("all",)
 
     def __init__(self, start=0, stop=50):
         self.values = range(start, stop)
