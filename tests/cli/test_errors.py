@@ -136,7 +136,10 @@ def test_changed_keys(refused, tmp_path, message, flag):
         (r"config\.foo: unknown key; allowed: task, seed, data", "config.foo = 1"),
         (r"config\.train\.foo: unknown key; allowed: steps, batch_size", "config.train.foo = 1"),
         (r"config\.process is missing; it must be a section", "del config['process']"),
-        (r"config\.task = 'walk': choose one of distill, draft_refine, teacher", "config.task = 'walk'"),
+        (
+            r"config\.task = 'walk': choose one of distill, draft_refine, teacher",
+            "config.task = 'walk'",
+        ),
         (r"config\.py: line 7: TypeError: .*steps", "config.train.steps = 'x'"),
         (r"config\.py: line 7: NameError: name 'undefined'", "config.train.steps = undefined"),
         (r"config\.py: line 7: SyntaxError", "config.train.steps = = 3"),

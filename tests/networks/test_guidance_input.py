@@ -62,5 +62,7 @@ def test_drafter_and_refiner_may_be_told_the_weight_too(cond, make, fresh):
 def test_the_weight_is_needed_by_those_that_know_it_and_unknown_to_others(make):
     with pytest.raises(UserError, match=r"lacks the key 'guidance': .*guidance=True"):
         make(Embedding(4, guidance=True), T, None)
-    with pytest.raises(UserError, match=r"key 'guidance'.*none \(num_classes=0, .*guidance=False\)"):
+    with pytest.raises(
+        UserError, match=r"key 'guidance'.*none \(num_classes=0, .*guidance=False\)"
+    ):
         make(Embedding(4), T, {"guidance": W})
