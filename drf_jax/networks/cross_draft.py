@@ -1,7 +1,8 @@
 """Cross-draft attention: K drafted states of one sample exchange information.
 
-Inside the trunk the draft axis is merged into the batch, draft first: ``[k, b, ...] -> [(k b),
-...]``. At every position p of a feature map h, the drafts j of one sample attend over each other:
+Inside the trunk the draft axis is merged into the batch, the batch outermost so that one that is split
+over devices stays split: ``[k, b, ...] -> [(b k), ...]``. At every position p of a feature map h, the
+drafts j of one sample attend over each other:
 
     u_j = LN(h_j[p]) + W_c silu(c_j) + e_j         c_j: of the draft's own time, e_j: its index
     y_j = softmax_i(q(u_j) . k(u_i) / sqrt(d)) v(u_i)
@@ -22,18 +23,18 @@ from drf_jax.networks.adaln import layer_norm
 from drf_jax.networks.embed import parameter_dtype
 
 
-def merge_drafts(x: Num[Array, "k b *rest"]) -> Num[Array, "kb *rest"]:
-    """``[k, b, ...] -> [(k b), ...]``: all samples of draft 0 first."""
-    return x.reshape(-1, *x.shape[2:])
+def merge_drafts(x: Num[Array, "k b *rest"]) -> Num[Array, "bk *rest"]:
+    """``[k, b, ...] -> [(b k), ...]``: all samples of draft 0 first."""
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
 
-def split_drafts(x: Num[Array, "kb *rest"], drafts: int) -> Num[Array, "k b *rest"]:
+def split_drafts(x: Num[Array, "bk *rest"], drafts: int) -> Num[Array, "k b *rest"]:
     """The inverse of ``merge_drafts``."""
-    return x.reshape(drafts, -1, *x.shape[1:])
+    return x.reshape(-1, drafts, *x.shape[1:]).swapaxes(0, 1)
 
 
 class CrossDraftAttention(nn.Module):
-    """``(h [(k b), *positions, w], c [(k b), e]) -> the residual [(k b), *positions, w]``."""
+    """``(h [(b k), *positions, w], c [(b k), e]) -> the residual [(b k), *positions, w]``."""
 
     drafts: int
     heads: int
@@ -41,8 +42,8 @@ class CrossDraftAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, h: Float[Array, "kb *positions w"], c: Float[Array, "kb e"]
-    ) -> Float[Array, "kb *positions w"]:
+        self, h: Float[Array, "bk *positions w"], c: Float[Array, "bk e"]
+    ) -> Float[Array, "bk *positions w"]:
         width = h.shape[-1]
         store = parameter_dtype(self.dtype)
         options = {"dtype": self.dtype, "param_dtype": store}
@@ -57,7 +58,7 @@ class CrossDraftAttention(nn.Module):
         weights = nn.softmax(logits.astype(store)).astype(v.dtype)
         y = jnp.einsum("bnhkj,jbnhd->kbnhd", weights, v).reshape(u.shape)
         y = nn.Dense(width, kernel_init=nn.initializers.zeros, name="out", **options)(y)
-        return y.reshape(h.shape)
+        return merge_drafts(y).reshape(h.shape)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Refine network: all drafted states in, one prediction for each out, in one call.
 
-The drafts d_j at times t_j go through the teacher's network side by side, as one batch ``(k b)``,
+The drafts d_j at times t_j go through the teacher's network side by side, as one batch ``(b k)``,
 each at its own time; after the blocks of the trunk they look at each other (``cross_draft``). The
 attention's output starts at zero, so a refine network made by ``transfer.refiner_from_teacher`` is
 the teacher evaluated at every draft: the parallel call of DRiffusion (arXiv 2603.25872).
@@ -17,9 +17,9 @@ from drf_jax.networks.network import Backbone
 from drf_jax.typing import Cond, Drafts, Times
 
 
-def tile_cond(cond: Cond, drafts: int) -> PyTree[Num[Array, "kb ..."]]:
-    """Leaves ``[b, ...] -> [(k b), ...]``, the same for every draft."""
-    return jax.tree.map(lambda leaf: jnp.tile(leaf, (drafts, *[1] * (leaf.ndim - 1))), cond)
+def tile_cond(cond: Cond, drafts: int) -> PyTree[Num[Array, "bk ..."]]:
+    """Leaves ``[b, ...] -> [(b k), ...]``, the same for every draft."""
+    return jax.tree.map(lambda leaf: jnp.repeat(leaf, drafts, axis=0), cond)
 
 
 class RefineNetwork(nn.Module):

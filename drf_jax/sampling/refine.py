@@ -36,9 +36,9 @@ class Refiner(Protocol):
         ...
 
 
-def merge(x: Float[Array, "k b *rest"]) -> Float[Array, "kb *rest"]:
-    """Fold the draft axis into the batch, drafts outermost."""
-    return x.reshape(-1, *x.shape[2:])
+def merge(x: Float[Array, "k b *rest"]) -> Float[Array, "bk *rest"]:
+    """Fold the draft axis into the batch, the batch outermost: where it is split over devices, it stays split."""
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
 
 
 @jax.tree_util.register_dataclass
@@ -48,9 +48,9 @@ class ParallelRefiner:
 
     def __call__(self, states, times, cond):
         k, b = times.shape
-        tiled = jax.tree.map(lambda c: jnp.tile(c, (k,) + (1,) * (c.ndim - 1)), cond)
+        tiled = jax.tree.map(lambda c: jnp.repeat(c, k, axis=0), cond)
         p = self.denoiser(merge(states), merge(times), tiled)
-        return jax.tree.map(lambda leaf: leaf.reshape(k, b, *leaf.shape[1:]), p)
+        return jax.tree.map(lambda leaf: leaf.reshape(b, k, *leaf.shape[1:]).swapaxes(0, 1), p)
 
 
 @jax.tree_util.register_dataclass

@@ -12,10 +12,10 @@ C = jax.random.normal(jax.random.key(2), (K * B, 5))
 MODULE = CrossDraftAttention(drafts=K, heads=2)
 
 
-def test_merge_puts_the_draft_axis_first_and_split_undoes_it():
+def test_merge_puts_the_batch_first_and_split_undoes_it():
     x = jnp.arange(K * B * 2).reshape(K, B, 2)
     merged = merge_drafts(x)
-    np.testing.assert_array_equal(merged[1 * B + 1], x[1, 1])
+    np.testing.assert_array_equal(merged[1 * K + 2], x[2, 1])
     np.testing.assert_array_equal(split_drafts(merged, K), x)
 
 

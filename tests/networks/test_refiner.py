@@ -56,7 +56,7 @@ def test_samples_stay_apart(backbone, cond, make):
 
 def test_tiled_condition_follows_the_merged_drafts():
     tiled = tile_cond({"label": jnp.array([4, 7])}, K)
-    assert tiled["label"].tolist() == [4, 7, 4, 7, 4, 7]
+    assert tiled["label"].tolist() == [4, 4, 4, 7, 7, 7]
     assert tile_cond(None, K) is None
 
 
