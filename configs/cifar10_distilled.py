@@ -54,8 +54,8 @@ METHODS = {
     "lcm_lora": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 2.0), "rank": 64},
     "adversarial": {
         "steps": 4,
-        "distill_weight": 5.0,
-        "r1_weight": 1.0,
+        "distill_weight": 20.0,
+        "r1_weight": 10.0,
         "discriminator_learning_rate": 5e-4,
         "features": "",
         "feature_steps": 10_000,

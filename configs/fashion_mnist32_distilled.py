@@ -41,8 +41,8 @@ METHODS = {
     "lcm_lora": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 3.0), "rank": 32},
     "adversarial": {
         "steps": 4,
-        "distill_weight": 5.0,
-        "r1_weight": 1.0,
+        "distill_weight": 20.0,
+        "r1_weight": 10.0,
         "discriminator_learning_rate": 1e-3,
         "features": "",
         "feature_steps": 2000,
@@ -57,7 +57,7 @@ def get_config(arg: str = "") -> ConfigDict:
         METHODS,
         teacher="runs/fashion_mnist/teacher",
         optimizer={"learning_rate": 2e-4, "warmup": 100},
-        players={"learning_rate": 1e-4},
+        players={"learning_rate": 5e-5},
         train={
             "steps": 4000,
             "batch_size": 256,
