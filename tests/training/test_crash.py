@@ -219,7 +219,11 @@ def test_second_run_in_the_folder_is_refused_and_the_first_goes_on(runs, whole, 
     workdir = tmp_path / "run"
     first = runs.start(workdir)
     started(workdir, first, [])
-    err = runs.finish(workdir, code=2)
+    first.send_signal(signal.SIGSTOP)  # else it may end before the second begins
+    try:
+        err = runs.finish(workdir, code=2)
+    finally:
+        first.send_signal(signal.SIGCONT)
     assert f"in use by another run (process {first.pid} on {os.uname().nodename})" in err
     first.communicate(timeout=100)
     assert first.returncode == 0
