@@ -16,21 +16,12 @@ import math
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
+from drf_jax.drafts import merge_drafts, split_drafts
 from drf_jax.errors import UserError
 from drf_jax.networks.adaln import layer_norm
 from drf_jax.networks.embed import parameter_dtype
-
-
-def merge_drafts(x: Num[Array, "k b *rest"]) -> Num[Array, "bk *rest"]:
-    """``[k, b, ...] -> [(b k), ...]``: all samples of draft 0 first."""
-    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
-
-
-def split_drafts(x: Num[Array, "bk *rest"], drafts: int) -> Num[Array, "k b *rest"]:
-    """The inverse of ``merge_drafts``."""
-    return x.reshape(-1, drafts, *x.shape[1:]).swapaxes(0, 1)
 
 
 class CrossDraftAttention(nn.Module):

@@ -7,19 +7,12 @@ the teacher evaluated at every draft: the parallel call of DRiffusion (arXiv 260
 """
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Num, PyTree
 
+from drf_jax.drafts import merge_drafts, repeat_cond, split_drafts
 from drf_jax.errors import UserError
-from drf_jax.networks.cross_draft import CrossDraft, merge_drafts, split_drafts
+from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.network import Backbone
 from drf_jax.typing import Cond, Drafts, Times
-
-
-def tile_cond(cond: Cond, drafts: int) -> PyTree[Num[Array, "bk ..."]]:
-    """Leaves ``[b, ...] -> [(b k), ...]``, the same for every draft."""
-    return jax.tree.map(lambda leaf: jnp.repeat(leaf, drafts, axis=0), cond)
 
 
 class RefineNetwork(nn.Module):
@@ -44,6 +37,6 @@ class RefineNetwork(nn.Module):
     def __call__(self, drafts: Drafts, times: Times, cond: Cond = None) -> Drafts:
         if drafts.shape[0] != self.drafts:
             raise UserError(f"{drafts.shape[0]} drafts: the network was built for {self.drafts}")
-        c = self.embed(merge_drafts(times), tile_cond(cond, self.drafts))
+        c = self.embed(merge_drafts(times), repeat_cond(cond, self.drafts))
         out = self.head(self.trunk(merge_drafts(drafts), c), c)
         return split_drafts(out, self.drafts).astype(drafts.dtype)

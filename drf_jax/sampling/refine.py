@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from drf_jax.denoiser import DenoiserLike, static
+from drf_jax.drafts import merge_drafts, repeat_cond, split_drafts
 from drf_jax.process.prediction import Prediction, from_output, network_input
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.loops import Loop, while_any
@@ -36,21 +37,15 @@ class Refiner(Protocol):
         ...
 
 
-def merge(x: Float[Array, "k b *rest"]) -> Float[Array, "bk *rest"]:
-    """Fold the draft axis into the batch, the batch outermost: where it is split over devices, it stays split."""
-    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ParallelRefiner:
     denoiser: DenoiserLike
 
     def __call__(self, states, times, cond):
-        k, b = times.shape
-        tiled = jax.tree.map(lambda c: jnp.repeat(c, k, axis=0), cond)
-        p = self.denoiser(merge(states), merge(times), tiled)
-        return jax.tree.map(lambda leaf: leaf.reshape(b, k, *leaf.shape[1:]).swapaxes(0, 1), p)
+        k = len(times)
+        p = self.denoiser(merge_drafts(states), merge_drafts(times), repeat_cond(cond, k))
+        return jax.tree.map(lambda leaf: split_drafts(leaf, k), p)
 
 
 @jax.tree_util.register_dataclass

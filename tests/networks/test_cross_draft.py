@@ -3,20 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax.drafts import merge_drafts, split_drafts
 from drf_jax.errors import UserError
-from drf_jax.networks.cross_draft import CrossDraft, CrossDraftAttention, merge_drafts, split_drafts
+from drf_jax.networks.cross_draft import CrossDraft, CrossDraftAttention
 
 K, B = 3, 2
 H = jax.random.normal(jax.random.key(1), (K * B, 2, 2, 8))
 C = jax.random.normal(jax.random.key(2), (K * B, 5))
 MODULE = CrossDraftAttention(drafts=K, heads=2)
-
-
-def test_merge_puts_the_batch_first_and_split_undoes_it():
-    x = jnp.arange(K * B * 2).reshape(K, B, 2)
-    merged = merge_drafts(x)
-    np.testing.assert_array_equal(merged[1 * K + 2], x[2, 1])
-    np.testing.assert_array_equal(split_drafts(merged, K), x)
 
 
 def test_nothing_at_initialisation(fresh):

@@ -5,7 +5,7 @@ import pytest
 
 from drf_jax.errors import UserError
 from drf_jax.networks.network import DenoisingNetwork
-from drf_jax.networks.refiner import RefineNetwork, tile_cond
+from drf_jax.networks.refiner import RefineNetwork
 from drf_jax.networks.transfer import refiner_from_teacher
 
 K = 3
@@ -52,12 +52,6 @@ def test_samples_stay_apart(backbone, cond, make):
     moved = jnp.abs(moved).max(axis=(2, 3, 4))
     assert (moved[:, 0] > 1e-3).all()
     assert (moved[:, 1] < 1e-6).all()
-
-
-def test_tiled_condition_follows_the_merged_drafts():
-    tiled = tile_cond({"label": jnp.array([4, 7])}, K)
-    assert tiled["label"].tolist() == [4, 4, 4, 7, 7, 7]
-    assert tile_cond(None, K) is None
 
 
 def test_number_of_drafts_is_checked(backbone, cond):
