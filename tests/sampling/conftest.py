@@ -1,4 +1,4 @@
-"""The fixed networks of the golden files."""
+"""The fixed networks of the golden files, and a small problem in float64 for samplers that end where DDIM does."""
 
 import dataclasses
 from pathlib import Path
@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 from drf_jax.denoiser import static
+from drf_jax.process.gaussian import prior
 from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.prediction import from_output
-from drf_jax.process.schedule import Process
+from drf_jax.process.schedule import VE, CosineVP, LinearVP, Process, RectifiedFlow
+from drf_jax.sampling import grid, serial
+from drf_jax.sampling.loops import PYTHON
+from drf_jax.sampling.step import DDIM
 
 
 @jax.tree_util.register_dataclass
@@ -52,3 +56,36 @@ def golden():
     folder = Path(__file__).parents[1] / "golden"
     load = lambda name: np.load(folder / f"{name}.npz")
     return SimpleNamespace(load=load, mixture=mixture, denoiser=denoiser, error=error)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+PROCESSES = [CosineVP(), LinearVP(), VE(10.0), RectifiedFlow()]
+
+
+@pytest.fixture(params=PROCESSES, ids=repr)
+def process(request):
+    return request.param
+
+
+@pytest.fixture
+def setting(float64):
+    """``setting(process, steps, b)``: a mixture's denoiser, its process, a uniform grid and ``b`` noises."""
+
+    def make(process=PROCESSES[0], steps=12, b=4):
+        means = jax.random.uniform(jax.random.key(0), (5, 2, 3), jnp.float64, -1, 1)
+        denoiser = GaussianMixture(means, jnp.full(5, 0.3), jnp.full(5, 0.2), process)
+        x = prior(process, jax.random.normal(jax.random.key(1), (b, 2, 3), jnp.float64))
+        return denoiser, process, grid.uniform(process, steps), x
+
+    return make
+
+
+@pytest.fixture
+def ddim():
+    """``ddim(*setting(...))``: serial DDIM's result."""
+    return lambda *setting: serial.sample(DDIM(), *setting, loop=PYTHON)

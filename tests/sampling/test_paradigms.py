@@ -6,32 +6,11 @@ import numpy as np
 import pytest
 
 from drf_jax.errors import UserError
-from drf_jax.process.gaussian import prior
-from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.prediction import Prediction
-from drf_jax.process.schedule import VE, CosineVP, LinearVP, RectifiedFlow
-from drf_jax.sampling import grid, paradigms, serial
+from drf_jax.process.schedule import VE
+from drf_jax.sampling import paradigms, serial
 from drf_jax.sampling.loops import PYTHON
 from drf_jax.sampling.step import DDIM
-
-PROCESSES = [CosineVP(), LinearVP(), VE(10.0), RectifiedFlow()]
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def setting(process=PROCESSES[0], steps=12, b=4):
-    means = jax.random.uniform(jax.random.key(0), (5, 2, 3), jnp.float64, -1, 1)
-    denoiser = GaussianMixture(means, jnp.full(5, 0.3), jnp.full(5, 0.2), process)
-    x = prior(process, jax.random.normal(jax.random.key(1), (b, 2, 3), jnp.float64))
-    return denoiser, process, grid.uniform(process, steps), x
-
-
-def ddim(*setting):
-    return serial.sample(DDIM(), *setting, loop=PYTHON)
 
 
 def run(*setting, **options):
@@ -39,9 +18,8 @@ def run(*setting, **options):
     return paradigms.sample(*setting, loop=PYTHON, **options)
 
 
-@pytest.mark.parametrize("process", PROCESSES, ids=repr)
 @pytest.mark.parametrize("window", [4, 12])
-def test_tolerance_zero_is_ddim(process, window):
+def test_tolerance_zero_is_ddim(setting, ddim, process, window):
     given = setting(process)
     result = run(*given, window=window, tolerance=0.0)
     np.testing.assert_allclose(result.x, ddim(*given), atol=1e-10)
@@ -53,20 +31,20 @@ def test_tolerance_zero_is_ddim(process, window):
     assert np.any(whole) and np.all(result.network_evaluations[whole] == evaluations)
 
 
-def test_a_window_of_one_is_serial():
+def test_a_window_of_one_is_serial(setting):
     result = run(*setting(), window=1, tolerance=1e9)
     np.testing.assert_array_equal(result.sequential_calls, 12)
     np.testing.assert_array_equal(result.network_evaluations, 12)
 
 
-def test_an_endless_tolerance_takes_one_iteration_a_window():
+def test_an_endless_tolerance_takes_one_iteration_a_window(setting):
     # 12 steps in windows of 5: 5 + 5 + 2 states. The last node has no posterior variance, so it never passes alone.
     result = run(*setting(), window=5, tolerance=1e9)
     np.testing.assert_array_equal(result.sequential_calls, 3)
     np.testing.assert_array_equal(result.network_evaluations, 12)
 
 
-def test_more_tolerance_is_fewer_calls_and_more_error():
+def test_more_tolerance_is_fewer_calls_and_more_error(setting, ddim):
     given = setting(steps=48, b=16)
     exact = ddim(*given)
     calls, errors = [], []
@@ -79,7 +57,7 @@ def test_more_tolerance_is_fewer_calls_and_more_error():
     assert calls[1] < 40 and errors[1] < 1e-3
 
 
-def test_picard_iterations_reach_the_serial_states_one_by_one():
+def test_picard_iterations_reach_the_serial_states_one_by_one(setting):
     denoiser, process, g, x = setting()
     exact = serial.trajectory(DDIM(), denoiser, process, g, x, loop=PYTHON)
     times = jnp.broadcast_to(jnp.asarray(g)[:, None], (13, len(x)))
@@ -90,7 +68,7 @@ def test_picard_iterations_reach_the_serial_states_one_by_one():
         assert np.all(gap[: k + 1] < 1e-12) and np.all(gap[k + 1 :] > 1e-6)
 
 
-def test_a_constant_prediction_needs_one_iteration():
+def test_a_constant_prediction_needs_one_iteration(setting, ddim):
     # Increments that do not depend on the state make the first guess of the whole window exact.
     _, process, g, x = setting(VE(10.0))
     eps = jnp.ones_like(x[:1])
@@ -112,7 +90,7 @@ def test_the_stride_is_the_first_failure():
     np.testing.assert_array_equal(moved.T, [[4, 4, 4, 4, 4], [1, 2, 3, 4, 4], [2, 3, 4, 4, 4]])
 
 
-def test_a_sample_does_not_depend_on_its_batch():
+def test_a_sample_does_not_depend_on_its_batch(setting):
     denoiser, process, g, x = setting(steps=24)
     together = run(denoiser, process, g, x, window=6, tolerance=0.05)
     assert len(np.unique(together.sequential_calls)) > 1
@@ -123,7 +101,7 @@ def test_a_sample_does_not_depend_on_its_batch():
         assert alone.network_evaluations[0] == together.network_evaluations[i]
 
 
-def test_loops_agree_and_costs_are_real():
+def test_loops_agree_and_costs_are_real(setting):
     mixture, process, g, x = setting(b=1)
     widths = []
 
@@ -141,7 +119,7 @@ def test_loops_agree_and_costs_are_real():
         np.testing.assert_allclose(p, q, atol=1e-12)
 
 
-def test_errors_name_the_number_and_the_limit():
+def test_errors_name_the_number_and_the_limit(setting):
     for window in (0, 13):
         with pytest.raises(UserError, match=f"window = {window}: choose 1 to 12"):
             paradigms.sample(*setting(), window=window)

@@ -6,31 +6,8 @@ import numpy as np
 import pytest
 
 from drf_jax.errors import UserError
-from drf_jax.process.gaussian import prior
-from drf_jax.process.mixture import GaussianMixture
-from drf_jax.process.schedule import VE, CosineVP, LinearVP, RectifiedFlow
-from drf_jax.sampling import grid, serial, srds
+from drf_jax.sampling import srds
 from drf_jax.sampling.loops import PYTHON
-from drf_jax.sampling.step import DDIM
-
-PROCESSES = [CosineVP(), LinearVP(), VE(10.0), RectifiedFlow()]
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
-def setting(process=PROCESSES[0], steps=12, b=4):
-    means = jax.random.uniform(jax.random.key(0), (5, 2, 3), jnp.float64, -1, 1)
-    denoiser = GaussianMixture(means, jnp.full(5, 0.3), jnp.full(5, 0.2), process)
-    x = prior(process, jax.random.normal(jax.random.key(1), (b, 2, 3), jnp.float64))
-    return denoiser, process, grid.uniform(process, steps), x
-
-
-def ddim(*setting):
-    return serial.sample(DDIM(), *setting, loop=PYTHON)
 
 
 def run(*setting, **options):
@@ -38,16 +15,15 @@ def run(*setting, **options):
     return srds.sample(*setting, loop=PYTHON, **options)
 
 
-@pytest.mark.parametrize("process", PROCESSES, ids=repr)
 @pytest.mark.parametrize("blocks", [1, 4, 12])
-def test_as_many_iterations_as_blocks_are_exact(process, blocks):
+def test_as_many_iterations_as_blocks_are_exact(setting, ddim, process, blocks):
     given = setting(process)
     exact = ddim(*given)
     ours = run(*given, blocks=blocks, iterations=blocks)
     np.testing.assert_allclose(ours.x, exact, atol=1e-10)
 
 
-def test_every_iteration_is_closer():
+def test_every_iteration_is_closer(setting, ddim):
     given = setting(steps=36, b=16)
     exact, errors = ddim(*given), []
     for k in (1, 3, 5):
@@ -55,7 +31,7 @@ def test_every_iteration_is_closer():
     assert np.all(np.diff(errors) < 0) and errors[0] > 1e-4
 
 
-def test_costs_are_the_formulae():
+def test_costs_are_the_formulae(setting):
     given = setting(steps=12)
     for blocks, k in ((3, 2), (4, 4)):
         result, steps = run(*given, blocks=blocks, iterations=k), 12 // blocks
@@ -80,7 +56,7 @@ def test_pipelined_calls_are_the_length_of_the_schedule(blocks, steps):
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_reported_costs_are_real_and_loops_agree(iterations):
+def test_reported_costs_are_real_and_loops_agree(setting, iterations):
     mixture, process, g, x = setting()
     widths = []
 
@@ -99,7 +75,7 @@ def test_reported_costs_are_real_and_loops_agree(iterations):
         np.testing.assert_allclose(p, q, atol=1e-12)
 
 
-def test_tolerance_stops_each_sample_by_itself():
+def test_tolerance_stops_each_sample_by_itself(setting, ddim):
     denoiser, process, g, x = setting(steps=36, b=3)
     exact = ddim(denoiser, process, g, x)
     options = dict(blocks=6, iterations=6, tolerance=0.01)
@@ -116,7 +92,7 @@ def test_tolerance_stops_each_sample_by_itself():
     assert jnp.abs(together.x - exact).max() < jnp.abs(loose.x - exact).max()
 
 
-def test_errors_name_the_number_and_the_limit():
+def test_errors_name_the_number_and_the_limit(setting):
     for blocks in (0, 5):
         with pytest.raises(UserError, match=f"blocks = {blocks}: must divide the grid's 12"):
             run(*setting(), blocks=blocks)
