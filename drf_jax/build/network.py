@@ -1,14 +1,17 @@
 """The teacher's network of a config."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from drf_jax.config import choose, read, split_name
+from drf_jax.config import choose, naming, read, split_name
 from drf_jax.data.conditioning import null_cond
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
+from drf_jax.networks.attention import resolve_backend
 from drf_jax.networks.dit import DiT
 from drf_jax.networks.network import Backbone, DenoisingNetwork
 from drf_jax.networks.unet import UNet
@@ -31,9 +34,12 @@ def backbone(config: Mapping[str, Any], data: Source) -> Backbone:
     if "guidance" in rest:
         raise UserError("config.network.guidance: for students, which get it from their own config")
     cls = choose(BACKBONES, name, "config.network.name")
+    backend = rest.pop("attention_backend", "xla")
     made = read(cls, {**rest, **given}, "config.network")
     made.check_image(*data.image_shape)
-    return made
+    with naming("config.network.attention_backend"):
+        backend = resolve_backend(backend, made.dtype, made.head_widths, jax.local_devices()[0])
+    return dataclasses.replace(made, attention_backend=backend)
 
 
 def init_teacher(network: DenoisingNetwork, data: Source, key: PRNGKey) -> Params:

@@ -35,6 +35,7 @@ class Block(nn.Module):
     heads: int
     mlp_ratio: int
     dtype: str
+    attention_backend: str = "xla"
 
     @nn.compact
     def __call__(self, h: Float[Array, "b n w"], c: Float[Array, "b e"]) -> Float[Array, "b n w"]:
@@ -46,7 +47,8 @@ class Block(nn.Module):
         )
         shift1, scale1, gate1, shift2, scale2, gate2 = jnp.split(modulation, 6, axis=-1)
         y = modulated_norm(h, shift1, scale1)
-        y = SelfAttention(self.heads, self.dtype, name="attention")(y)
+        backend = self.attention_backend
+        y = SelfAttention(self.heads, self.dtype, backend=backend, name="attention")(y)
         h = h + gate1[:, None] * y
         y = modulated_norm(h, shift2, scale2)
         y = nn.Dense(self.mlp_ratio * width, name="mlp_in", **options)(y)

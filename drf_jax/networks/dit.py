@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from drf_jax.errors import UserError
 from drf_jax.networks.adaln import Block, modulated_norm
+from drf_jax.networks.attention import check_backend
 from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.embed import Embedding, parameter_dtype
 
@@ -48,8 +49,9 @@ class Trunk(nn.Module):
         )(x)
         h = h + positions(rows, columns, net.width).reshape(-1, net.width).astype(h.dtype)
         block = nn.remat(Block) if net.remat else Block
+        settings = (net.heads, net.mlp_ratio, net.dtype, net.attention_backend)
         for i in range(net.depth):
-            h = block(net.heads, net.mlp_ratio, net.dtype, name=f"block_{i}")(h, c)
+            h = block(*settings, name=f"block_{i}")(h, c)
             if self.mixer is not None:
                 h = h + self.mixer.module(f"mix_{i}")(h, c)
         return h.reshape(b, rows, columns, net.width)
@@ -86,6 +88,7 @@ class DiT:
     ``dtype`` is the dtype of computation; parameters are float32 (float64 if ``dtype`` is). With
     ``guidance`` the network is told the guidance weight, ``cond["guidance"]`` (``embed``). With ``remat``
     the gradient keeps each block's input only and computes the block again: less memory, more time.
+    ``attention_backend``: see ``attention``.
 
     Raises:
       UserError: a number isn't positive, ``width`` doesn't fit ``heads`` or the position table, or
@@ -103,9 +106,11 @@ class DiT:
     guidance: bool = False
     caption_width: int = 0
     remat: bool = False
+    attention_backend: str = "xla"
 
     def __post_init__(self) -> None:
         parameter_dtype(self.dtype)
+        check_backend(self.attention_backend)
         for name in ("channels", "patch", "width", "depth", "heads", "mlp_ratio"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
@@ -123,6 +128,10 @@ class DiT:
     @property
     def embedding_width(self) -> int:
         return self.width
+
+    @property
+    def head_widths(self) -> tuple[int, ...]:
+        return (self.width // self.heads,)
 
     def embed(self) -> Embedding:
         return Embedding(

@@ -22,10 +22,16 @@ class Backbone(Protocol):
 
     heads: int
     dtype: str
+    attention_backend: str
 
     @property
     def embedding_width(self) -> int:
         """Width of the conditioning vector c."""
+        ...
+
+    @property
+    def head_widths(self) -> tuple[int, ...]:
+        """Features of a head, of every self-attention or of every different one."""
         ...
 
     def embed(self) -> nn.Module:

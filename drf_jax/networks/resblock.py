@@ -67,12 +67,14 @@ class AttentionBlock(nn.Module):
 
     heads: int
     dtype: str
+    backend: str = "xla"
 
     @nn.compact
     def __call__(self, h: Float[Array, "b h w n"]) -> Float[Array, "b h w n"]:
         b, height, width, channels = h.shape
         y = group_norm(channels, self.dtype, "norm")(h).reshape(b, height * width, channels)
-        y = SelfAttention(self.heads, self.dtype, out_init=ZEROS, name="attention")(y)
+        attention = SelfAttention(self.heads, self.dtype, ZEROS, self.backend, name="attention")
+        y = attention(y)
         return h + y.reshape(h.shape)
 
 
@@ -83,6 +85,7 @@ class Stage(nn.Module):
     heads: int
     attention: bool
     dtype: str
+    attention_backend: str = "xla"
 
     @nn.compact
     def __call__(
@@ -90,5 +93,6 @@ class Stage(nn.Module):
     ) -> Float[Array, "b h w m"]:
         h = ResBlock(self.channels, self.dtype, name="block")(h, c)
         if self.attention:
-            h = AttentionBlock(self.heads, self.dtype, name="attention")(h)
+            backend = self.attention_backend
+            h = AttentionBlock(self.heads, self.dtype, backend, name="attention")(h)
         return h

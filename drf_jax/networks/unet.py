@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from drf_jax.errors import UserError
+from drf_jax.networks.attention import check_backend
 from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.embed import Embedding, parameter_dtype
 from drf_jax.networks.outconv import OutConv
@@ -38,7 +39,8 @@ class Trunk(nn.Module):
 
         def stage(h, name, level, attention, mixed):
             nonlocal mixers
-            h = block(channels[level], net.heads, attention, net.dtype, name=name)(h, c)
+            settings = (net.heads, attention, net.dtype, net.attention_backend)
+            h = block(channels[level], *settings, name=name)(h, c)
             if mixed and self.mixer is not None:
                 h = h + self.mixer.module(f"mix_{mixers}")(h, c)
                 mixers += 1
@@ -94,6 +96,7 @@ class UNet:
     computation; parameters are float32 (float64 if ``dtype`` is). With ``guidance`` the network is
     told the guidance weight, ``cond["guidance"]`` (``embed``). With ``remat`` the gradient keeps
     each stage's input only and computes the stage again: less memory, more time.
+    ``attention_backend``: see ``attention``.
 
     Raises:
       UserError: a number isn't positive, ``multipliers``, ``attention`` and ``heads`` don't fit
@@ -111,9 +114,11 @@ class UNet:
     guidance: bool = False
     caption_width: int = 0
     remat: bool = False
+    attention_backend: str = "xla"
 
     def __post_init__(self) -> None:
         parameter_dtype(self.dtype)
+        check_backend(self.attention_backend)
         for name in ("channels", "width", "blocks", "heads"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
@@ -139,6 +144,11 @@ class UNet:
     @property
     def embedding_width(self) -> int:
         return 4 * self.width
+
+    @property
+    def head_widths(self) -> tuple[int, ...]:
+        levels = zip(self.multipliers, (*self.attention[:-1], True), strict=True)
+        return tuple(self.width * m // self.heads for m, attention in levels if attention)
 
     def embed(self) -> Embedding:
         return Embedding(
