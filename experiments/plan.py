@@ -17,8 +17,9 @@ import jax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from drf_jax.build import METHODS
 from drf_jax.config import plain
-from drf_jax.configs import cifar10, digits_learned, imagenet512_dit_xl2
+from drf_jax.configs import cifar10, cifar10_distilled, digits_learned, imagenet512_dit_xl2
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import read_results, write_results
 from drf_jax.plan.data import planned_data
@@ -38,7 +39,8 @@ FSDP = 128
 @dataclasses.dataclass(frozen=True)
 class Subject:
     """A program: of ``config``, whose teacher is ``teacher``. ``draft`` chips along that axis of the mesh at least,
-    ``data`` along that axis at most; ``batch`` a chip of the axis ``data``, else the config's."""
+    ``data`` along that axis at most; ``batch`` a chip of the axis ``data``, else the config's. It is planned for the
+    first ``topologies`` of those there are."""
 
     name: str
     config: ConfigDict
@@ -48,15 +50,27 @@ class Subject:
     draft: int = 1
     data: int = 2**20
     batch: int | None = None
+    topologies: int = len(TOPOLOGIES)
 
 
 def subjects(arg: str) -> list[Subject]:
     cifar, xl = cifar10.get_config(arg or "bf16"), imagenet512_dit_xl2.get_config(arg)
     student = digits_learned.get_config(arg)
+    one = {"batch": 8, "topologies": 1}
+    distilled = {
+        method: cifar10_distilled.get_config(",".join(filter(None, [f"method={method}", arg])))
+        for method in METHODS
+    }
     parallel = {"program": "sample", "draft": DRAFTS, "batch": 1}
     return [
         Subject("CIFAR-10 teacher, update", cifar, cifar, batch=8),
         Subject("CIFAR-10 draft–refine student, update", student, cifar, batch=8),
+        Subject("CIFAR-10 draft–refine student, on-policy", student, cifar, "on_policy", **one),
+        Subject("CIFAR-10 draft–refine student, sampler", student, cifar, "sample", **one),
+        *(
+            Subject(f"CIFAR-10 {method.replace('_', ' ')}, update", config, cifar, **one)
+            for method, config in distilled.items()
+        ),
         Subject("DiT-XL/2 teacher, update", xl, xl, data=FSDP),
         Subject("DiT-XL/2, aggressive", xl, xl, method="driffusion-aggressive-7", **parallel),
         Subject("DiT-XL/2, conservative", xl, xl, method="driffusion-conservative-12", **parallel),
@@ -84,7 +98,7 @@ def refused(subject: Subject, name: str, error: UserError) -> dict[str, Any]:
 def main(out: Path, arg: str, topologies: tuple[str, ...], command: str) -> None:
     made: list[Mapping[str, Any]] = read_results(out)["plans"] if out.exists() else []
     known = {(plan["subject"], plan["topology"]) for plan in made}
-    wanted = [(s, name) for s in subjects(arg) for name in topologies]
+    wanted = [(s, name) for s in subjects(arg) for name in topologies[: s.topologies]]
     order = {(s.name, name): i for i, (s, name) in enumerate(wanted)}
     configs = {s.name: plain(s.config) for s in subjects(arg)}
     for subject, name in tqdm([w for w in wanted if (w[0].name, w[1]) not in known], unit="plan"):

@@ -9,8 +9,13 @@ from drf_jax.plan.collectives import Collectives, collectives
 from drf_jax.plan.flops import loop_factor
 from drf_jax.plan.hlo import parse
 
-EFFORTS = {"low": -1.0, "full": 0.0}
-"""How hard the compiler optimises; low compiles several times faster and needs rather more memory."""
+LOW = (
+    {"exec_time_optimization_effort": -1.0}
+    if hasattr(jax.config, "jax_exec_time_optimization_effort")
+    else {"optimization_level": "O1"}  # its name from JAX 0.11 on
+)
+EFFORTS: dict[str, dict | None] = {"low": LOW, "full": None}
+"""Options of the compiler: how hard it optimises. Low compiles several times faster and needs rather more memory."""
 
 
 class DoesNotFit(Exception):
@@ -54,9 +59,8 @@ def compile_cost(lowered: jax.stages.Lowered, devices: int, effort: str) -> Cost
       DoesNotFit: so says the compiler.
     """
     start = time.perf_counter()
-    options = {"exec_time_optimization_effort": EFFORTS[effort]} if EFFORTS[effort] else None
     try:
-        compiled = lowered.compile(compiler_options=options)
+        compiled = lowered.compile(compiler_options=EFFORTS[effort])
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -1,22 +1,19 @@
-"""The programs of a run, lowered from shapes alone: no parameters are made and no data are read.
+"""The programs of a run, by name.
 
     teacher        train: one update of the denoising objective            sample: a sampler of the config
     draft_refine   train: one teacher-forced update, on_policy: the other  sample: the student's own sampler
+    distill        see `drf_jax.plan.distillation`
 
-They are built by the functions that the runs call. A sampler's batch is split over ``data`` and ``draft``; where the
-mesh has a ``draft`` axis and the sampler evaluates drafts in parallel, the drafts are split over it instead.
+Each is built when it is called.
 """
 
-import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
-from jaxtyping import PyTree
+import optax
+from jax.sharding import Mesh
 
 from drf_jax import build
 from drf_jax.data.conditioning import null_cond
@@ -25,30 +22,10 @@ from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.objectives.draft_refine import OnPolicy, TeacherForced
+from drf_jax.plan.distillation import distillation_programs
+from drf_jax.plan.program import Program, sampling, update
 from drf_jax.sampling.loops import COMPILED
-from drf_jax.sampling.method import Method
-from drf_jax.sampling.parallel import draft_parallel
-from drf_jax.sharding import BATCH, infer_shardings
 from drf_jax.training.optimizer import make_optimizer
-from drf_jax.training.state import create_state
-from drf_jax.training.step import jit_step, make_train_step
-from drf_jax.typing import Objective, Params, PRNGKey
-
-TASKS = ("teacher", "draft_refine")
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """``lower`` takes a global batch, a multiple of ``unit``; ``batch`` is the config's."""
-
-    name: str
-    lower: Callable[[int], jax.stages.Lowered]
-    batch: int
-    unit: int
-
-
-def key_shape() -> jax.ShapeDtypeStruct:
-    return jax.eval_shape(lambda: jax.random.key(0))
 
 
 def programs(
@@ -61,52 +38,27 @@ def programs(
       data: its shapes.
       mesh: of described devices.
       teacher: the teacher's config; of a teacher its own.
-      method: of ``config.evaluate.methods`` to sample with; empty: the run's own sampler.
-
-    Raises:
-      UserError: runs of this task cannot be planned.
+      method: of ``config.evaluate.methods``, or of a distilled student's rows, to sample with; empty: the run's own
+        sampler, or the student's first row.
     """
     task = build.task(config)
-    if task not in TASKS:
-        raise UserError(
-            f"config.task = {task!r}: can be planned for {', '.join(TASKS)}; plan its teacher, the same network"
-        )
     network = DenoisingNetwork(build.backbone(teacher, data))
-    if task == "teacher" or method:
-        sampler = lambda: teacher_sampler(config, teacher, data, network, mesh, method)
-    else:
-        sampler = lambda: student_sampler(config, teacher, data, network, mesh)
+    sampler = lambda: teacher_sampler(config, teacher, data, network, mesh, method)
     if task == "teacher":
         return {"train": lambda: teacher_update(config, data, network, mesh), "sample": sampler}
+    if task == "distill":
+        made = distillation_programs(config, data, mesh, teacher, network, method)
+        return made | ({"sample": sampler} if method in build.evaluate(config).methods else {})
+    own = lambda: student_sampler(config, teacher, data, network, mesh)
     return {
         "train": lambda: student_update(config, teacher, data, network, mesh, on_policy=False),
         "on_policy": lambda: student_update(config, teacher, data, network, mesh, on_policy=True),
-        "sample": sampler,
+        "sample": sampler if method else own,
     }
 
 
-def update(
-    name: str,
-    config: Mapping[str, Any],
-    objective: Objective,
-    init: Callable[[PRNGKey], Params],
-    batch_of: Callable[[int], PyTree],
-    size: int,
-    mesh: Mesh,
-) -> Program:
-    """One update of the training loop; ``batch_of`` makes a batch's shapes."""
-    spec = build.train(config)
-    optimizer = make_optimizer(build.optimizer(config), spec.steps)
-    state = jax.eval_shape(lambda key: create_state(init(key), optimizer), key_shape())
-    shardings = infer_shardings(state, mesh, build.rules(config))
-    step = make_train_step(objective, optimizer, spec.ema, spec.accumulate)
-    step = jit_step(step, mesh, shardings)
-
-    def lower(batch):
-        with jax.set_mesh(mesh):
-            return step.lower(state, None, batch_of(batch), key_shape())
-
-    return Program(name, lower, size, math.prod(mesh.shape[a] for a in BATCH[0]) * spec.accumulate)
+def optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
+    return make_optimizer(build.optimizer(config), build.train(config).steps)
 
 
 def teacher_update(
@@ -121,7 +73,7 @@ def teacher_update(
     objective = build.denoising(config, network)
     init = lambda key: build.init_teacher(network, data, key)
     size = build.train(config).batch_size
-    return update("train", config, objective, init, batch_of, size, mesh)
+    return update("train", config, objective, init, optimizer(config), batch_of, size, mesh)
 
 
 def student_update(
@@ -149,7 +101,7 @@ def student_update(
     if on_policy:
         size = distill.batch_size_on_policy or max(spec.batch_size // distill.rounds, 1)
     name = "on_policy" if on_policy else "train"
-    return update(name, config, objective, init, batch_of, size, mesh)
+    return update(name, config, objective, init, optimizer(config), batch_of, size, mesh)
 
 
 def teacher_sampler(
@@ -189,38 +141,3 @@ def student_sampler(
     make = lambda params: build.learned_method("learned", student, params, distill, COMPILED)
     init = lambda key: build.init_student(student, data, distill.drafts, key)
     return sampling(config, make, init, data, student.process, mesh)
-
-
-def sampling(
-    config: Mapping[str, Any],
-    make: Callable[[Params], Method],
-    init: Callable[[PRNGKey], Params],
-    data: Source,
-    process: Any,
-    mesh: Mesh,
-) -> Program:
-    """A whole sampler as one program; every chip has all parameters."""
-    params = jax.eval_shape(init, key_shape())
-    parallel = mesh.shape["draft"] > 1 and make(params).mode in build.DRAFTERS
-    split, everywhere = (
-        NamedSharding(mesh, P("data") if parallel else BATCH),
-        NamedSharding(mesh, P()),
-    )
-
-    def run(params, noise, keys, cond):
-        sampler = make(params).sampler
-        if parallel:
-            sampler = draft_parallel(sampler, process, mesh)
-        return sampler(noise, keys, cond)
-
-    def lower(b):
-        noise = jax.ShapeDtypeStruct((b, *data.image_shape), jnp.float32)
-        keys, cond = jax.eval_shape(
-            lambda: (jax.random.split(jax.random.key(0), b), null_cond(data, b))
-        )
-        jitted = jax.jit(run, in_shardings=(everywhere, split, split, split), out_shardings=split)
-        with jax.set_mesh(mesh):
-            return jitted.lower(params, noise, keys, cond)
-
-    unit = mesh.shape["data"] * (1 if parallel else mesh.shape["draft"])
-    return Program("sample", lower, build.evaluate(config).batch_size, unit)

@@ -240,7 +240,7 @@ def test_data_that_are_not_here_have_known_or_given_shapes():
     given = planned_data({"data": {"name": "mine"}}, (8, 8, 4), 5)
     assert (given.image_shape, given.num_classes, given.name) == ((8, 8, 4), 5, "mine")
     with pytest.raises(UserError, match="give --image and --classes"):
-        planned_data({"data": {"name": "emoji", "data_dir": "nowhere"}})
+        planned_data({"data": {"name": "image_folder", "data_dir": "nowhere"}})
 
 
 def test_the_printed_plan_has_every_number(searched):

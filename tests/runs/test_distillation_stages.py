@@ -17,7 +17,8 @@ from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.objectives.guidance import KEY
 from drf_jax.process.pfgmpp import PFGMPP
 from drf_jax.runs.distil import stage_shapes, stages_of
-from drf_jax.runs.distillation import adversarial, step
+from drf_jax.runs.distillation import adversarial
+from drf_jax.runs.distillation import stage as stage_module
 from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.teacher import Teacher
 from drf_jax.runs.trajectories import Walk, guidance_weights, teacher_trajectories
@@ -62,8 +63,8 @@ def test_every_objective_takes_its_batches(teacher, method, tmp_path, monkeypatc
         cond = {"label": np.ones(size, np.int32), KEY: np.full(size, 2, np.float32)}
         return lambda i: {"states": np.zeros((size, 5, 8, 8, 1), np.float32), "cond": cond}
 
-    monkeypatch.setattr(step, "teacher_trajectories", lambda *args: None)
-    monkeypatch.setattr(step, "trajectory_batches", batches)
+    monkeypatch.setattr(stage_module, "teacher_trajectories", lambda *args: None)
+    monkeypatch.setattr(stage_module, "trajectory_batches", batches)
 
     source = teacher.denoiser.params
     for stage, shapes in zip(stages, stage_shapes(stages, source), strict=True):

@@ -13,8 +13,7 @@ from drf_jax.consistency import ConsistencyDenoiser, ConsistencyFunction
 from drf_jax.data.conditioning import null_cond
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
-from drf_jax.evaluation.features import Classifier, load_classifier, save_classifier
-from drf_jax.evaluation.train_classifier import train_classifier
+from drf_jax.evaluation.features import Classifier, load_classifier
 from drf_jax.networks.classifier import ClassifierNetwork, feature_maps
 from drf_jax.networks.discriminator import Discriminator
 from drf_jax.objectives.adversarial import Adversarial
@@ -89,15 +88,9 @@ class AdversarialStage:
         }
 
     def classifier(self, folder: Path) -> Classifier:
-        """The frozen features: from a file or trained, once, and kept in the run's folder."""
-        path, spec, data = folder / FEATURES, self.spec, self.setting.teacher.data
-        if not path.exists():
-            if spec.features:
-                made = load_classifier(spec.features)
-            else:
-                made = train_classifier(data, spec.feature_seed, steps=spec.feature_steps)
-            save_classifier(path, made)
-        made = load_classifier(path)
+        """The frozen features, kept in the run's folder."""
+        path, data = folder / FEATURES, self.setting.teacher.data
+        made = self.setting.classifier(self.spec, path)
         if (made.image_shape, made.num_classes) != (data.image_shape, data.num_classes):
             raise UserError(
                 f"{path} is a classifier of {made.image_shape} images in {made.num_classes} classes;"

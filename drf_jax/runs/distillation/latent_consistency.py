@@ -93,7 +93,7 @@ class LoraStage(LatentConsistencyStage):
     def training(self, source: Params, folder: Path) -> Training:
         objective = with_lora(self.objective(), self.spec.scale)
         phase = Phase(objective, self.setting.examples())
-        frozen = {"teacher": source, "base": self.pair.start(source)}
+        frozen = {"teacher": source, "base": self.setting.parameters(self.pair.start, source)}
         finish = lambda lora: save_lora(folder / LORA, lora, self.spec.scale)
         return Training((phase,), frozen, self.setting.optimizer(), finish)
 

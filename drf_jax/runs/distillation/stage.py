@@ -5,6 +5,7 @@ teacher's), which are its ``source``. `drf_jax.runs.distil` does the rest.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -15,8 +16,11 @@ import optax
 
 from drf_jax import build
 from drf_jax.data.conditioning import null_cond, null_of
+from drf_jax.data.trajectories import trajectory_batches
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
+from drf_jax.evaluation.features import Classifier, load_classifier, save_classifier
+from drf_jax.evaluation.train_classifier import train_classifier
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.networks.transfer import student_from_teacher
 from drf_jax.objectives.guidance import KEY, AtWeight, GuidedModel, with_guidance
@@ -24,6 +28,7 @@ from drf_jax.objectives.model import Model, NetworkModel
 from drf_jax.process.schedule import NormalNoise
 from drf_jax.runs.examples import example_batches
 from drf_jax.runs.teacher import Teacher
+from drf_jax.runs.trajectories import Walk, teacher_trajectories
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method
 from drf_jax.training.optimizer import Optimizer, make_optimizer
@@ -81,7 +86,8 @@ class Stage(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a method is made from besides its options: the teacher, and how long to train."""
+    """What a method is made from besides its options: the teacher, how long to train, and all that takes data or
+    arithmetic before the first update, which `drf_jax.plan.distillation` replaces by shapes."""
 
     teacher: Teacher
     train: build.Train
@@ -102,6 +108,29 @@ class Setting:
     def examples(self) -> Callable[[int], dict[str, Any]]:
         """Batches of the data."""
         return example_batches(self.teacher.data, self.train.batch_size, self.seed)
+
+    def trajectories(
+        self, walk: Walk, spec: build.Step, path: Path
+    ) -> Callable[[int, int], Callable[[int], dict[str, Any]]]:
+        """Batches of the teacher's walks, which are made once and kept in ``path``, for a batch size and a seed."""
+        kept = spec.trajectories, spec.trajectory_batch, spec.trajectory_dtype
+        cached = teacher_trajectories(self.teacher, walk, path, self.seed, *kept)
+        return functools.partial(trajectory_batches, cached)
+
+    def classifier(self, spec: build.Adversarial, path: Path) -> Classifier:
+        """The frozen features of an adversary: from a file or trained, once, and kept in ``path``."""
+        data = self.teacher.data
+        if not path.exists():
+            if spec.features:
+                made = load_classifier(spec.features)
+            else:
+                made = train_classifier(data, spec.feature_seed, steps=spec.feature_steps)
+            save_classifier(path, made)
+        return load_classifier(path)
+
+    def parameters(self, make: Callable[[Params], Params], source: Params) -> Params:
+        """Parameters that are made from others."""
+        return make(source)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,11 @@ import dataclasses
 from pathlib import Path
 
 from drf_jax import build
-from drf_jax.data.trajectories import trajectory_batches
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
-from drf_jax.runs.trajectories import TRAJECTORIES, Walk, teacher_trajectories
+from drf_jax.runs.trajectories import TRAJECTORIES, Walk
 from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method, serial_method
 from drf_jax.sampling.step import DDIM
@@ -58,24 +57,16 @@ class StepStage:
 
     def training(self, source: Params, folder: Path) -> Training:
         setting, spec = self.setting, self.spec
-        cached = teacher_trajectories(
-            setting.teacher,
-            self.walk,
-            folder / TRAJECTORIES,
-            setting.seed,
-            spec.trajectories,
-            spec.trajectory_batch,
-            spec.trajectory_dtype,
-        )
+        batches = setting.trajectories(self.walk, spec, folder / TRAJECTORIES)
         student = self.pair.student
         shared = (student, student.process, tuple(self.times.tolist()))
         forced, on_policy = TeacherForced(*shared), OnPolicy(*shared, scan=setting.loop.scan)
         return Training(
             (
-                Phase(forced, trajectory_batches(cached, setting.train.batch_size, setting.seed)),
+                Phase(forced, batches(setting.train.batch_size, setting.seed)),
                 Phase(
                     on_policy,
-                    trajectory_batches(cached, self.on_policy_batch, setting.seed + 1),
+                    batches(self.on_policy_batch, setting.seed + 1),
                     first=spec.on_policy_after,
                 ),
             ),
