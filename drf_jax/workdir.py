@@ -8,6 +8,7 @@ profile/       traces of `--profile`   .lock            who writes here (`drf_ja
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,23 @@ FREE = (
     "train.log_every",
     "train.checkpoint_every",
     "train.sample_every",
+    "train.evaluate_every",
     "train.keep",
+    "train.keep_best",
     "train.tensorboard",
     "train.max_skipped",
     "train.profile",
     "network.remat",
+    "network.attention_backend",
 )
 """Keys that may differ from those the run was started with: they don't change what is trained."""
+
+
+RENAMED = {"objective.label_dropout": "objective.cond_dropout"}
+"""Keys as runs of earlier versions have them, and their names now."""
+
+ABSENT = {"train.held_out": 0}
+"""Keys that runs of earlier versions lack, and what those did."""
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -47,22 +58,39 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def difference(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     """The first key in which two configs train something else, or None."""
-    a, b = flatten(plain(stored)), flatten(plain(given))
+    a, b = (
+        {RENAMED.get(key, key): value for key, value in flatten(plain(config)).items()}
+        for config in (stored, given)
+    )
     for key in sorted(a.keys() | b.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE)
-        there, here = a.get(key, "not set"), b.get(key, "not set")
+        there, here = (c.get(key, ABSENT.get(key, "not set")) for c in (a, b))
         if not free and there != here:
             return f"config.{key} is {there!r} there and {here!r} here"
     return None
+
+
+def folder(workdir: str | Path) -> Path:
+    """``workdir`` as a path of a file system: what locks, appends and memory maps need.
+
+    Raises:
+      UserError: it is an address, such as ``gs://bucket/run``.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(workdir)):  # a Path has one of the two slashes
+        raise UserError(
+            f"{workdir} is not a folder: mount the bucket (docs/scale.md, Launching) and give the path where it is"
+            " mounted, or copy the run there when it is done"
+        )
+    return Path(workdir)
 
 
 def read_config(workdir: str | Path) -> dict[str, Any]:
     """The config of the run in ``workdir``.
 
     Raises:
-      UserError: no run there, or an unreadable config.json.
+      UserError: no run there, an unreadable config.json, or not a folder.
     """
-    path = Path(workdir) / "config.json"
+    path = folder(workdir) / "config.json"
     if not path.exists():
         raise UserError(f"no run in {workdir}: {path} is missing; train it first with drf train")
     try:
@@ -87,9 +115,9 @@ def claim(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     process's until it ends. Of several processes of one run the first does all of this.
 
     Raises:
-      UserError: it holds another experiment, is in use by another run, or cannot be written.
+      UserError: it holds another experiment, is in use by another run, cannot be written, or is not a folder.
     """
-    workdir = Path(workdir)
+    workdir = folder(workdir)
     if jax.process_index() > 0:
         return workdir
     path = workdir / "config.json"

@@ -1,5 +1,6 @@
 import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +109,24 @@ def test_a_folder_that_is_not_writable_is_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"cannot write to {tmp_path}: Permission denied"):
         claim(tmp_path, CONFIG)
     assert not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.parametrize("make", [str, Path])
+@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket/run", "memory://run"])
+def test_an_address_is_refused_before_anything_is_made(tmp_path, monkeypatch, make, address):
+    monkeypatch.chdir(tmp_path)
+    for use in (read_config, lambda workdir: claim(workdir, CONFIG)):
+        with pytest.raises(UserError, match=r"run is not a folder: mount the bucket"):
+            use(make(address))
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_of_earlier_versions_go_on(tmp_path):
+    """A key has another name since then, and one is new."""
+    before = {**CONFIG, "objective": {"label_dropout": 0.1}}
+    now = {**CONFIG, "objective": {"cond_dropout": 0.1}, "train": CONFIG["train"] | {"held_out": 0}}
+    assert difference(before, now) is None
+    now["objective"]["cond_dropout"] = 0.2
+    assert difference(before, now) == "config.objective.cond_dropout is 0.1 there and 0.2 here"
+    now = {**CONFIG, "train": CONFIG["train"] | {"held_out": 64}}
+    assert difference(CONFIG, now) == "config.train.held_out is 0 there and 64 here"

@@ -95,6 +95,14 @@ def edit(path, **changes):
         ("count=0: 0 is not a positive integer", ["sample", *TEACHER, "--count=0"]),
         ("count=few: invalid literal for int", ["sample", *TEACHER, "--count=few"]),
         ("unknown flag --steps; allowed: --out, --arg", ["demo", "--steps=3"]),
+        (
+            "--checkpoint old: must be latest, best or the number",
+            ["sample", *TEACHER, "--workdir=x", "--checkpoint=old"],
+        ),
+        (
+            "--checkpoint best: only a teacher's can be chosen",
+            ["evaluate", *STUDENT, "--workdir=x", "--checkpoint=best"],
+        ),
     ],
 )
 def test_flags(refused, message, argv):
