@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "heads": 4,
         "dtype": "bfloat16" if "bf16" in options else "float32",
     }
-    config.objective = {"weighting": "eps", "times": "uniform", "label_dropout": 0.1}
+    config.objective = {"weighting": "eps", "times": "uniform", "cond_dropout": 0.1}
     config.optimizer = {
         "learning_rate": 2e-4,
         "schedule": "constant",
@@ -55,6 +55,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "checkpoint_every": 10_000,
         "sample_every": 50_000,
         "keep": 2,
+        "held_out": 0,
+        "evaluate_every": 0,
+        "keep_best": 0,
         "tensorboard": False,
     }
     config.mesh = {"data": -1, "draft": 1, "model": 1, "params": "replicate"}

@@ -16,7 +16,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.process = {"name": "cosine"}
     config.output = "v"
     config.network = {"name": "dit", "patch": 2, "width": 64, "depth": 3, "heads": 4}
-    config.objective = {"weighting": "v", "times": "stratified", "label_dropout": 0.1}
+    config.objective = {"weighting": "v", "times": "stratified", "cond_dropout": 0.1}
     config.optimizer = {
         "learning_rate": 2e-3,
         "schedule": "cosine",
@@ -33,6 +33,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "checkpoint_every": 500,
         "sample_every": 500,
         "keep": 2,
+        "held_out": 0,
+        "evaluate_every": 0,
+        "keep_best": 0,
         "tensorboard": False,
     }
     config.mesh = {"data": 1, "draft": 1, "model": 1, "params": "replicate"}

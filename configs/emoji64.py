@@ -50,7 +50,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "heads": 4,
         "dtype": "bfloat16" if "bf16" in options else "float32",
     }
-    config.objective = {"weighting": "v", "times": "stratified", "label_dropout": 0.1}
+    config.objective = {"weighting": "v", "times": "stratified", "cond_dropout": 0.1}
     config.optimizer = {
         "learning_rate": 3e-4,
         "schedule": "cosine",
@@ -67,6 +67,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "checkpoint_every": 2500,
         "sample_every": 2500,
         "keep": 2,
+        "held_out": 0,
+        "evaluate_every": 0,
+        "keep_best": 0,
         "tensorboard": False,
     }
     config.mesh = {"data": -1, "draft": 1, "model": 1, "params": "replicate"}

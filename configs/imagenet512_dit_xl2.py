@@ -31,7 +31,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "dtype": "bfloat16",
         "remat": True,
     }
-    config.objective = {"weighting": "v", "times": "stratified", "label_dropout": 0.1}
+    config.objective = {"weighting": "v", "times": "stratified", "cond_dropout": 0.1}
     config.optimizer = {
         "learning_rate": 1e-4,
         "schedule": "constant",
@@ -48,6 +48,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "checkpoint_every": 5000,
         "sample_every": 0,
         "keep": 2,
+        "held_out": 0,
+        "evaluate_every": 0,
+        "keep_best": 0,
         "tensorboard": False,
     }
     config.mesh = {"data": -1, "draft": 1, "model": 1, "params": "fsdp"}

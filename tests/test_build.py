@@ -130,6 +130,19 @@ def test_check_task_names_the_place():
         ),
         (build.train, teacher(train__ema=1.0), "config.train.ema = 1.0: must be at least 0 and"),
         (build.train, teacher(train__accumulate=3), "config.train.accumulate = 3: must divide"),
+        (
+            build.train,
+            teacher(train__held_out=20),
+            "held_out = 20: must be a multiple of batch_size",
+        ),
+        (build.train, teacher(train__evaluate_every=5), "evaluate_every = 5: .*held_out = 0"),
+        (build.train, teacher(train__keep_best=1), "keep_best = 1: evaluate_every = 0 must divide"),
+        (
+            build.train,
+            teacher(train__held_out=16, train__evaluate_every=3, train__keep_best=1),
+            "keep_best = 1: evaluate_every = 3 must divide checkpoint_every = 10",
+        ),
+        (build.train, student(train__held_out=16), "held_out = 16: a student has no held-out loss"),
         (build.optimizer, teacher(optimizer__lr=1.0), "config.optimizer.lr: unknown key; allowed"),
         (build.mesh, teacher(mesh__data=9), "mesh: data=9 .* does not make 8 devices"),
         (build.mesh, teacher(mesh__data=0), "mesh: data=0 "),
@@ -183,7 +196,8 @@ def test_networks_that_cannot_be_are_refused(changes, message):
     [
         ({"objective__weighting": "w"}, "config.objective.weighting = 'w': choose one of edm, eps"),
         ({"objective__times": "w"}, "config.objective.times = 'w': choose one of log_normal"),
-        ({"objective__label_dropout": 1.5}, "config.objective.label_dropout = 1.5: must be from 0"),
+        ({"objective__cond_dropout": 1.5}, "config.objective.cond_dropout = 1.5: must be from 0"),
+        ({"objective__label_dropout": 0.1}, "label_dropout is now called .*cond_dropout"),
     ],
 )
 def test_objectives_that_cannot_be_are_refused(changes, message):

@@ -29,7 +29,7 @@ from drf_jax.build.draft_refine import (
 )
 from drf_jax.build.evaluation import Evaluate, EvaluateDistilled, Hybrid, evaluate, methods
 from drf_jax.build.network import BACKBONES, backbone, init_teacher
-from drf_jax.build.objective import Objective, denoising
+from drf_jax.build.objective import Objective, denoising, measured
 from drf_jax.build.processes import PROCESSES, output, process
 from drf_jax.build.run import (
     TASKS,
@@ -82,6 +82,7 @@ __all__ = [
     "init_teacher",
     "learned_method",
     "loop",
+    "measured",
     "mesh",
     "method",
     "methods",

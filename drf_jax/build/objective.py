@@ -18,16 +18,20 @@ from drf_jax.process.weighting import WEIGHTINGS
 class Objective:
     weighting: str = "v"
     times: str = "stratified"
-    label_dropout: float = 0.0
+    cond_dropout: float = 0.0
 
     def __post_init__(self):
-        if not 0 <= self.label_dropout <= 1:
+        if not 0 <= self.cond_dropout <= 1:
             raise UserError(
-                f"config.objective.label_dropout = {self.label_dropout}: must be from 0 to 1"
+                f"config.objective.cond_dropout = {self.cond_dropout}: must be from 0 to 1"
             )
 
 
 def denoising(config: Mapping[str, Any], network: DenoisingNetwork) -> Denoising:
+    if "label_dropout" in config["objective"]:
+        raise UserError(
+            "config.objective.label_dropout is now called config.objective.cond_dropout"
+        )
     spec = read(Objective, config["objective"], "config.objective")
     return Denoising(
         network=network,
@@ -35,6 +39,13 @@ def denoising(config: Mapping[str, Any], network: DenoisingNetwork) -> Denoising
         output=output(config),
         weighting=choose(WEIGHTINGS, spec.weighting, "config.objective.weighting"),
         times=choose(TIME_DISTRIBUTIONS, spec.times, "config.objective.times"),
-        dropout=spec.label_dropout,
+        dropout=spec.cond_dropout,
         null=null_of(network.backbone),
     )
+
+
+def measured(objective: Denoising) -> Denoising:
+    """The objective as a held-out loss: in float32, and with all of the conditioning."""
+    backbone = objective.network.backbone
+    exact = dataclasses.replace(backbone, dtype="float32", attention_backend="xla")
+    return dataclasses.replace(objective, network=DenoisingNetwork(exact), dropout=0.0)

@@ -82,6 +82,8 @@ class Train:
     """How long and how often; ``seed`` is the config's own.
 
     ``max_skipped`` updates in a row without a finite loss and gradient stop the run; ``profile`` updates are traced.
+    The loss on ``held_out`` examples, which a teacher then does not train on, is measured every ``evaluate_every``
+    updates (0: never); besides the newest ``keep`` checkpoints the best ``keep_best`` by it stay.
     """
 
     steps: int
@@ -95,21 +97,46 @@ class Train:
     tensorboard: bool = False
     max_skipped: int = 10
     profile: int = 0
+    held_out: int = 0
+    evaluate_every: int = 0
+    keep_best: int = 0
 
     def __post_init__(self):
         positive = ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "keep")
         at_least(1, self, "config.train", *positive, "max_skipped")
         at_least(0, self, "config.train", "sample_every", "profile")
+        at_least(0, self, "config.train", "held_out", "evaluate_every", "keep_best")
         if not 0 <= self.ema < 1:
             raise UserError(f"config.train.ema = {self.ema}: must be at least 0 and below 1")
         if self.batch_size % self.accumulate:
             raise UserError(
                 f"config.train.accumulate = {self.accumulate}: must divide batch_size = {self.batch_size}"
             )
+        if self.held_out % self.batch_size:
+            raise UserError(
+                f"config.train.held_out = {self.held_out}: must be a multiple of batch_size = {self.batch_size}"
+            )
+        if self.evaluate_every and not self.held_out:
+            raise UserError(
+                f"config.train.evaluate_every = {self.evaluate_every}: config.train.held_out = 0 leaves nothing"
+                " to measure on"
+            )
+        if self.keep_best and (
+            not self.evaluate_every or self.checkpoint_every % self.evaluate_every
+        ):
+            raise UserError(
+                f"config.train.keep_best = {self.keep_best}: evaluate_every = {self.evaluate_every} must divide"
+                f" checkpoint_every = {self.checkpoint_every}, so that every checkpoint has a held-out loss"
+            )
 
 
 def train(config: Mapping[str, Any]) -> Train:
-    return read(Train, config["train"], "config.train")
+    made = read(Train, config["train"], "config.train")
+    if made.held_out and config["task"] != "teacher":
+        raise UserError(
+            f"config.train.held_out = {made.held_out}: a student has no held-out loss that ranks it; leave it 0"
+        )
+    return made
 
 
 def optimizer(config: Mapping[str, Any]) -> Optimizer:

@@ -19,14 +19,15 @@ from drf_jax.cli.measure import define_features, define_stats, features, stats
 from drf_jax.cli.plan import define_plan, plan
 from drf_jax.distributed import leave
 from drf_jax.errors import UserError
+from drf_jax.training.checkpoint import Which
 
 USAGE = """usage: drf <command> [flags]
 
   drf train     --config FILE[:arg] --workdir DIR [--config.key=value ...]   train a teacher or a student
                 [--profile] [--distributed [--coordinator HOST:PORT --processes N --process I] [--timeout S]]
   drf sample    --config FILE[:arg] --workdir DIR [--count N] [--out PNG]    draw samples of a run
-                [--prompt "a red heart"] [--style noto] [--guidance 3]
-  drf evaluate  --config FILE[:arg] --workdir DIR                            table and picture of a run
+                [--prompt "a red heart"] [--style noto] [--guidance 3] [--checkpoint best|STEP]
+  drf evaluate  --config FILE[:arg] --workdir DIR [--checkpoint best|STEP]   table and picture of a run
   drf export    --config FILE[:arg] --workdir DIR --out NPZ [--batch N]      the run's sampler as one file
                 [--platforms cpu,cuda,tpu] [--method NAME]
   drf plan      --config FILE[:arg] --topology v5e:16x16 [--mesh data=64,draft=1,model=4]
@@ -62,14 +63,15 @@ def sample(f: flags.FlagValues, command: str) -> None:
     path = Path(f.out) if f.out else Path(f.workdir) / "samples" / "grid.png"
     if path.suffix.lower() != ".png":
         raise UserError(f"--out {path}: the picture is a PNG, its name must end in .png")
-    sample(f.config, f.workdir, path, f.count, f.prompt, f.style, f.guidance)
+    which = checkpoint_of(f)
+    sample(f.config, f.workdir, path, f.count, f.prompt, f.style, f.guidance, which)
     print(path)
 
 
 def evaluate(f: flags.FlagValues, command: str) -> None:
     from drf_jax.runs.evaluate import evaluate, table
 
-    print(table(evaluate(f.config, f.workdir, command)))
+    print(table(evaluate(f.config, f.workdir, command, which=checkpoint_of(f))))
 
 
 def demo(f: flags.FlagValues, command: str) -> None:
@@ -78,6 +80,22 @@ def demo(f: flags.FlagValues, command: str) -> None:
 
     print(table(demo(f.out, f.arg, command)))
     print(f"{f.out}/results.json  {f.out}/samples.png  {f.out}/quality.png")
+
+
+def define_checkpoint(f: flags.FlagValues) -> None:
+    flags.DEFINE_string("checkpoint", "latest", "latest, best or a step", flag_values=f)
+
+
+def checkpoint_of(f: flags.FlagValues) -> Which:
+    """``--checkpoint``; a student has no best one, and is sampled with its newest."""
+    word = f.checkpoint
+    if word != "latest" and build.task(f.config) != "teacher":
+        raise UserError(f"--checkpoint {word}: only a teacher's can be chosen; leave it out")
+    if word in ("latest", "best"):
+        return word
+    if not word.isdecimal():
+        raise UserError(f"--checkpoint {word}: must be latest, best or the number of a step")
+    return int(word)
 
 
 def define_run(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
@@ -95,10 +113,16 @@ def define_sample(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_string(
         "out", "", "picture to write; in the run's folder unless given", flag_values=f
     )
+    define_checkpoint(f)
     flags.DEFINE_integer("count", 64, "samples to draw", lower_bound=1, flag_values=f)
     flags.DEFINE_string("prompt", None, "what to draw; else as the data's captions", flag_values=f)
     flags.DEFINE_string("style", None, "class to draw; else as the data's labels", flag_values=f)
     flags.DEFINE_float("guidance", None, "weight; else the run's own", lower_bound=0, flag_values=f)
+    return define_run(f, argv)
+
+
+def define_evaluate(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    define_checkpoint(f)
     return define_run(f, argv)
 
 
@@ -111,7 +135,7 @@ def define_demo(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
 COMMANDS: dict[str, tuple[Callable, Callable]] = {
     "train": (define_train, train),
     "sample": (define_sample, sample),
-    "evaluate": (define_run, evaluate),
+    "evaluate": (define_evaluate, evaluate),
     "export": (define_export, export),
     "plan": (define_plan, plan),
     "demo": (define_demo, demo),

@@ -39,6 +39,7 @@ KNOWN = {
     for shapes in (
         Shapes((32, 32, 1), 10, name="fashion_mnist_idx"),
         Shapes((32, 32, 3), 10, name="cifar10"),
+        Shapes((64, 64, 3), 4, name="emoji"),
     )
 }
 """Data sets that can be planned for where they are not prepared."""

@@ -2,7 +2,7 @@
 
 import jax
 
-TRAIN, SAMPLE, INIT, TRAJECTORY = 0, 1, 2, 3
+TRAIN, SAMPLE, INIT, TRAJECTORY, HELD_OUT = 0, 1, 2, 3, 4
 
 
 def root_key(seed: int, use: int) -> jax.Array:

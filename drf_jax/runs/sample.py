@@ -15,6 +15,7 @@ from drf_jax.errors import UserError
 from drf_jax.runs.students import load_students
 from drf_jax.runs.teacher import grid_of_samples, load_teacher, teacher_method
 from drf_jax.text.minilm import load_minilm
+from drf_jax.training.checkpoint import Which
 
 
 def sample(
@@ -25,6 +26,7 @@ def sample(
     prompt: str | None = None,
     style: str | None = None,
     guidance: float | None = None,
+    which: Which = "latest",
 ) -> None:
     """The first ``count`` samples of a teacher's sampler or of a student's first, written to ``path`` (PNG).
 
@@ -36,13 +38,14 @@ def sample(
       prompt: their caption; those of the data's first examples unless given.
       style: the name of their class; the labels of the data's first examples unless given.
       guidance: weight of classifier-free guidance; the run's own unless given.
+      which: checkpoint of a teacher.
 
     Raises:
       UserError: no such run, or it was not trained for what is asked.
     """
     config = plain(config)
     if build.task(config) == "teacher":
-        teacher = load_teacher(workdir, config)
+        teacher = load_teacher(workdir, config, which)
         given = wanted(teacher.data, prompt, style)
         if guidance is not None:
             config["sampler"]["guidance"] = guidance

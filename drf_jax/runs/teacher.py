@@ -9,19 +9,23 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from drf_jax import build
 from drf_jax.data.conditioning import condition_of
+from drf_jax.data.held_out import hold_out
 from drf_jax.data.image import to_uint8
 from drf_jax.data.source import Source
 from drf_jax.denoiser import Denoiser
 from drf_jax.evaluation.figure import image_grid
 from drf_jax.evaluation.generate import generate
 from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.objectives.denoising import Denoising
 from drf_jax.runs.examples import example_batches
-from drf_jax.runs.keys import INIT, SAMPLE, TRAIN, root_key
+from drf_jax.runs.keys import HELD_OUT, INIT, SAMPLE, TRAIN, root_key
 from drf_jax.sampling.method import Method
-from drf_jax.training.checkpoint import Checkpoints, load_ema
+from drf_jax.training.checkpoint import Checkpoints, Which, load_ema
+from drf_jax.training.held_out import HeldOut, held_out_loss
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog
 from drf_jax.training.optimizer import make_optimizer
@@ -41,8 +45,10 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
     teacher_method(config, data, untrained)  # these fail here, not after the training
     build.methods(config, untrained, data, build.loop(config))
     optimizer = make_optimizer(optimizer_spec, spec.steps)
-    examples = example_batches(data, spec.batch_size, config["seed"])
+    seen, unseen = hold_out(data, spec.held_out)
+    examples = example_batches(seen, spec.batch_size, config["seed"])
     mesh = build.mesh(config)
+    held_out = held_out_of(spec, objective, unseen, mesh) if spec.evaluate_every else None
     workdir = claim(workdir, config)
 
     state, shardings = init_sharded(
@@ -60,7 +66,7 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
         grid_of_samples(method, config, data, workdir / "samples" / f"{done:07d}.png")
 
     with (
-        Checkpoints(workdir / "checkpoints", spec.keep) as checkpoints,
+        Checkpoints(workdir / "checkpoints", spec.keep, spec.keep_best) as checkpoints,
         MetricsLog(workdir / "metrics.jsonl", spec.tensorboard) as metrics,
     ):
         train(
@@ -77,9 +83,22 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
             checkpoint_every=spec.checkpoint_every,
             max_skipped=spec.max_skipped,
             profile=spec.profile,
+            held_out=held_out,
             hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
             label="teacher",
         )
+
+
+def held_out_of(spec: build.Train, objective: Denoising, unseen: Source, mesh: Mesh) -> HeldOut:
+    """The denoising loss on examples held out; noises and order are those of every run, whatever its seed."""
+    loss = held_out_loss(
+        build.measured(objective),
+        example_batches(unseen, spec.batch_size, seed=0),
+        len(unseen) // spec.batch_size,
+        root_key(0, HELD_OUT),
+        mesh,
+    )
+    return HeldOut(loss, spec.evaluate_every)
 
 
 def teacher_method(config: Mapping[str, Any], data: Source, denoiser: Denoiser) -> Method:
@@ -131,8 +150,10 @@ class Teacher:
     """Of the averaged parameters."""
 
 
-def load_teacher(workdir: str | Path, config: Mapping[str, Any] | None = None) -> Teacher:
-    """The newest checkpoint of a teacher's run; ``config``, where given, must be that of the run.
+def load_teacher(
+    workdir: str | Path, config: Mapping[str, Any] | None = None, which: Which = "latest"
+) -> Teacher:
+    """A checkpoint of a teacher's run; ``config``, where given, must be that of the run.
 
     Raises:
       UserError: no such run, an unreadable checkpoint, or another experiment.
@@ -145,7 +166,7 @@ def load_teacher(workdir: str | Path, config: Mapping[str, Any] | None = None) -
     data = build.source(config)
     network = DenoisingNetwork(build.backbone(config, data))
     shapes = jax.eval_shape(lambda: build.init_teacher(network, data, jax.random.key(0)))
-    params = load_ema(workdir / "checkpoints", shapes)
+    params = load_ema(workdir / "checkpoints", shapes, which)
     denoiser = Denoiser(params, network, build.process(config), build.output(config))
     return Teacher(config, data, network, denoiser, parameter_hash(params))
 

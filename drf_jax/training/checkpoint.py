@@ -7,16 +7,18 @@ the target that is passed in.
 
 Inside is a list of its files' checksums (`checksums`). A newest checkpoint that is damaged is named on stderr and
 skipped for the one before; a run that goes on from there first renames it to ``<step>.damaged``. It is never deleted.
+The newest ``keep`` stay and, beside them, the best ``keep_best`` of those that were saved with a score (`best`).
 """
 
 import contextlib
+import math
 import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,12 +28,15 @@ from absl import logging
 from jaxtyping import PyTree
 
 from drf_jax.errors import UserError
+from drf_jax.training.best import KeepBest, ranked, read_scores, write_score
 from drf_jax.training.checksums import write_checksums
 from drf_jax.training.state import TrainState
 from drf_jax.training.stored import Damaged, check_architecture, missing, stored_shapes
 from drf_jax.typing import Params
 
 T = TypeVar("T")
+Which = Literal["latest", "best"] | int
+"""A checkpoint: the newest, the one with the best score, or that of a step."""
 
 # Orbax reports every save and restore through absl; what fails comes back as an exception anyway.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
@@ -45,16 +50,19 @@ def abstract(tree: PyTree) -> PyTree:
 
 
 class Checkpoints:
-    """The newest ``keep`` training states in a directory, which is made. A context manager.
+    """The newest ``keep`` training states in a directory, which is made, and the best ones. A context manager.
 
     There is one writer at a time (`drf_jax.lock`), so what an earlier one left unfinished is removed.
     """
 
-    def __init__(self, directory: str | os.PathLike, keep: int = 2):
+    def __init__(self, directory: str | os.PathLike, keep: int = 2, keep_best: int = 0):
         self.directory = Path(directory).absolute()
         self._saving = 0
+        self._scores: dict[int, float] = {}
+        policies = ocp.checkpoint_managers
+        kept = [policies.LatestN(keep), KeepBest(keep_best, self._scores)]
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
+            preservation_policy=policies.AnyPreservationPolicy(kept),
             create=True,
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._before_commit),
@@ -62,6 +70,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
         )
+        self._scores |= read_scores(self.directory, self._manager.all_steps())
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -88,8 +97,15 @@ class Checkpoints:
         """The newest complete step, or None."""
         return max(self._steps(), default=None)
 
-    def save(self, step: int, state: TrainState) -> None:
+    def best(self) -> int | None:
+        """The complete step with the best score, or None."""
+        steps = self._steps()
+        return next((step for step in ranked(self._scores) if step in steps), None)
+
+    def save(self, step: int, state: TrainState, score: float | None = None) -> None:
         """Write the state after ``step`` updates; a checkpoint that is there already stays.
+
+        A ``score``, the smaller the better, lets it be one of the best; one that is not finite counts as none.
 
         Raises:
           UserError: this one has no room on the disk, or the one before could not be written.
@@ -103,6 +119,9 @@ class Checkpoints:
             raise self._unwritten(
                 f"it needs {needed / 2**20:.4g} MiB and the disk has {free / 2**20:.4g} MiB left"
             )
+        self._scores.pop(step, None)
+        if score is not None and math.isfinite(score):
+            self._scores[step] = score
         with self._writing():
             self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
 
@@ -151,7 +170,10 @@ class Checkpoints:
     def _before_commit(self) -> None:
         """Orbax calls this on the first process when all files are written and not yet under their name."""
         unfinished = self.directory.glob(f"{self._saving}.orbax-checkpoint-tmp*")
-        write_checksums(next(unfinished, self.directory / str(self._saving)))
+        folder = next(unfinished, self.directory / str(self._saving))
+        if self._saving in self._scores:
+            write_score(folder, self._scores[self._saving])
+        write_checksums(folder)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -169,14 +191,19 @@ class Checkpoints:
         )
 
 
-def load_ema(directory: str | os.PathLike, abstract_params: Params) -> Params:
-    """Only the averaged parameters of the newest readable checkpoint, e.g. as a teacher or for sampling.
+def load_ema(
+    directory: str | os.PathLike, abstract_params: Params, which: Which = "latest"
+) -> Params:
+    """Only the averaged parameters of a checkpoint, e.g. as a teacher or for sampling.
 
-    ``abstract_params``: a tree of ``jax.ShapeDtypeStruct``, with or without shardings; without,
-    the arrays come back uncommitted on the default device.
+    Args:
+      directory: of the checkpoints.
+      abstract_params: a tree of ``jax.ShapeDtypeStruct``, with or without shardings; without,
+        the arrays come back uncommitted on the default device.
+      which: "latest" and "best" pass over those that cannot be read.
 
     Raises:
-      UserError: as :meth:`Checkpoints.restore`.
+      UserError: as :meth:`Checkpoints.restore`, or no checkpoint has a score.
     """
     directory = Path(directory).absolute()
     if not directory.is_dir():
@@ -199,7 +226,7 @@ def load_ema(directory: str | os.PathLike, abstract_params: Params) -> Params:
             except Exception as error:
                 raise Damaged(folder) from error
 
-        _, ema = newest(sorted(manager.all_steps(), reverse=True), directory, load)
+        _, ema = newest(_in_order(manager.all_steps(), directory, which), directory, load)
     return jax.tree.map(jnp.asarray, ema)
 
 
@@ -220,6 +247,21 @@ def newest(steps: Sequence[int], directory: Path, load: Callable[[int], T]) -> t
             print(f"{error}; step {step} is used instead", file=sys.stderr)
         return step, found
     raise damaged[0] if damaged else missing(directory)
+
+
+def _in_order(steps, directory, which):
+    """The steps to try, the wanted one first."""
+    if which == "latest":
+        return sorted(steps, reverse=True)
+    if which == "best":
+        if best := ranked(read_scores(directory, steps)):
+            return best
+        raise UserError(
+            f"no checkpoint in {directory} has a held-out loss; train with config.train.evaluate_every"
+        )
+    if which not in steps:
+        raise missing(directory, which, steps)
+    return [which]
 
 
 def _move_aside(folder):

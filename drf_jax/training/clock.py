@@ -1,12 +1,13 @@
 """Where a run's seconds go, over its whole life.
 
-The host's time in the loop is split in five:
+The host's time in the loop is split in six:
 
     data         making the batch and handing it to the devices
     compute      calling the step and waiting for its numbers
     compile      the first call of each compiled step
     checkpoint   until the state is copied; writing goes on in the background
     samples      hooks, such as pictures on the way
+    evaluation   the held-out loss
 
 JAX runs ahead of the host, so ``data`` is time the devices waited only where it exceeds their own. With L the
 seconds since the run first started, time in which it did not run included,
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-PARTS = ("data", "compute", "compile", "checkpoint", "samples")
+PARTS = ("data", "compute", "compile", "checkpoint", "samples", "evaluation")
 
 
 class Clock:

@@ -19,6 +19,7 @@ from drf_jax.sharding import shard_batch
 from drf_jax.training.checkpoint import Checkpoints
 from drf_jax.training.clock import Clock
 from drf_jax.training.guard import Guard
+from drf_jax.training.held_out import HeldOut
 from drf_jax.training.metrics import MetricsLog
 from drf_jax.training.profile import tracing
 from drf_jax.training.state import TrainState
@@ -47,6 +48,7 @@ def train(
     checkpoint_every: int = 1000,
     max_skipped: int = 10,
     profile: int = 0,
+    held_out: HeldOut | None = None,
     hooks: Sequence[Hook] = (),
     label: str = "train",
 ) -> TrainState:
@@ -63,9 +65,11 @@ def train(
       checkpoints: written every ``checkpoint_every`` updates, at the end, and on SIGTERM or Ctrl-C.
       metrics: written every ``log_every`` updates and at the end. ``step`` counts the updates, and ``skipped`` those
         among them that left the state as it was because the loss or the gradient was not finite; the
-        seconds and rates are those of `Clock.line`, and ``memory`` the peak in bytes, where known.
+        seconds and rates are those of `Clock.line`, and ``memory`` the peak in bytes, where known. A line is also
+        written whenever ``held_out`` is measured, and has it.
       max_skipped: stop when so many updates in a row were skipped.
       profile: trace so many updates, to look at in XProf; the folder is ``profile`` beside the metrics.
+      held_out: what ranks checkpoints; one that is saved when it is due has it as its score.
       hooks: called as ``hook(finished updates, state)`` after each update, before the save; they
         must not keep the state.
       label: the name in the progress bar.
@@ -105,7 +109,8 @@ def train(
             guard.add(values)
             done = i + 1
             stopped = stop(done)
-            log = done % log_every == 0 or done == steps
+            measured = held_out is not None and held_out.due(done, steps)
+            log = done % log_every == 0 or done == steps or measured
             save = done % checkpoint_every == 0 or done == steps or stopped is not None
             if log or save:
                 with clock.part("compute"):
@@ -115,6 +120,9 @@ def train(
             if log:
                 values = {name: float(value) for name, value in jax.device_get(values).items()}
                 values["skipped"] = done - int(state.step)
+                if measured:
+                    with clock.part("evaluation"):
+                        values["held_out"] = held_out.loss(state.ema)
                 memory = {} if (bytes_held := peak_memory()) is None else {"memory": bytes_held}
                 metrics.write(done, {**values, **clock.line(devices, peak), **memory})
                 _report(progress, label, done, values["loss"])
@@ -123,7 +131,7 @@ def train(
                     hook(done, state)
             if save:
                 with clock.part("checkpoint"):
-                    checkpoints.save(done, state)
+                    checkpoints.save(done, state, values["held_out"] if measured else None)
             progress.update()
             if stopped is not None and done < steps:
                 checkpoints.wait()

@@ -1,12 +1,14 @@
 """SIGTERM and Ctrl-C: finish the running update, save, exit. On several hosts all agree after which update.
 
-One process notes the signal itself. With several, only some may get it (a preempted host of a pod), and all must save
-the same step; JAX's coordination service then picks a step that none has passed yet and tells every process.
+One process notes the signal itself. With several, only some may get it (a preempted host of a pod, Ctrl-C in one
+terminal), and all must save the same step; JAX's coordination service then picks a step that none has passed yet and
+tells every process. It knows SIGTERM only, so a process that gets a SIGINT sends itself a SIGTERM.
 """
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import jax
@@ -24,22 +26,32 @@ def stop_requests() -> "contextmanager[Stop]":
 @contextmanager
 def _agreed() -> Iterator[Stop]:
     reached = multihost_utils.reached_preemption_sync_point
-    yield lambda step: signal.SIGTERM if reached(step) else None
+    to_service = lambda number: os.kill(os.getpid(), signal.SIGTERM)
+    with _first_of([signal.SIGINT], to_service) as caught:
+        yield lambda step: (caught or [signal.SIGTERM])[0] if reached(step) else None
 
 
 @contextmanager
 def _own_signals() -> Iterator[Stop]:
-    """Collect the first SIGTERM or SIGINT instead of dying of it; only the main thread can."""
+    with _first_of([signal.SIGTERM, signal.SIGINT]) as caught:
+        yield lambda step: caught[0] if caught else None
+
+
+@contextmanager
+def _first_of(
+    numbers: Sequence[int], then: Callable[[int], None] = lambda number: None
+) -> Iterator[list[int]]:
+    """Collect the first of these signals instead of dying of it; only the main thread can."""
     caught: list[int] = []
-    stop = lambda step: caught[0] if caught else None
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield caught
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.getsignal(number) for number in numbers}
 
     def note(number, _):
         caught.append(number)
         restore()  # a second signal acts at once
+        then(number)
 
     def restore():
         for number, handler in previous.items():
@@ -48,6 +60,6 @@ def _own_signals() -> Iterator[Stop]:
     for number in previous:
         signal.signal(number, note)
     try:
-        yield stop
+        yield caught
     finally:
         restore()

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from drf_jax.configs import digits
+from drf_jax.training.best import read_scores
 from drf_jax.training.metrics import is_timing
 
 ENTRY = "from drf_jax.cli.main import run; run()"
@@ -28,7 +29,8 @@ COMMAND = [
     *("train", "--config", f"{digits.__file__}:smoke"),
     *("--config.network.width=16", "--config.network.depth=1", "--config.network.heads=2"),
     *(f"--config.train.steps={STEPS}", "--config.train.checkpoint_every=20"),
-    *("--config.train.log_every=2", "--workdir"),
+    *("--config.train.log_every=2", "--config.train.held_out=32"),
+    *("--config.train.evaluate_every=2", "--config.train.keep_best=1", "--workdir"),
 ]
 
 pytestmark = [
@@ -103,6 +105,7 @@ def same(ours, theirs):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
     assert curve(ours) == curve(theirs)
     assert [line["step"] for line in curve(ours)] == list(range(2, STEPS + 1, 2))
+    assert all(line["held_out"] > 0 for line in curve(ours))
 
 
 def saving(workdir):
@@ -144,6 +147,23 @@ def test_kills_change_nothing(runs, whole, tmp_path):
     same(workdir, whole)
 
 
+def test_the_best_checkpoint_after_kills_is_that_of_the_whole_run(runs, whole, tmp_path):
+    moments, workdir = random.Random(1), tmp_path / "run"
+    for _ in range(4):
+        begin = steps(workdir)[-1:]
+        process = runs.start(workdir)
+        started(workdir, process, begin)
+        time.sleep(moments.uniform(0.0, 0.1))
+        process.kill()
+        process.communicate()
+    runs.finish(workdir)
+    assert steps(workdir) == steps(whole)
+    assert read_scores(workdir / "checkpoints", steps(workdir)) == read_scores(
+        whole / "checkpoints", steps(whole)
+    )
+    same(workdir, whole)
+
+
 def test_sigterm_saves_and_the_run_goes_on(runs, whole, tmp_path):
     workdir = tmp_path / "run"
     process = runs.start(workdir)
@@ -170,7 +190,7 @@ def delete_metadata(folder):
 def test_damaged_newest_checkpoint_costs_its_steps_only(runs, whole, tmp_path, damage):
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
-    before, newest = steps(workdir)
+    before, newest = steps(workdir)[-2:]
     damage(workdir / "checkpoints" / str(newest))
     err = runs.finish(workdir)
     assert f"(step {newest}) cannot be read: truncated or damaged" in err

@@ -21,6 +21,7 @@ TINY = [
     *("train", "--config", f"{digits.__file__}:smoke", "--config.mesh.data=-1"),
     *("--config.network.width=16", "--config.network.depth=1", "--config.network.heads=2"),
     *(f"--config.train.steps={STEPS}", "--config.train.checkpoint_every=1"),
+    *("--config.train.held_out=32", "--config.train.evaluate_every=1"),
 ]
 
 
@@ -91,16 +92,26 @@ def test_two_processes_are_stopped_killed_and_resumed_as_one(start, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     finish(start(8, "--workdir", whole), 0)
 
-    # A preempted host: only the second process is told, both save the same step.
+    # Ctrl-C: one process gets it, both save the same step.
     first, second = pair(start, cut)
     wait_for(cut, 3)
+    second.send_signal(signal.SIGINT)
+    error = finish(first, 143)
+    finish(second, 130)
+    interrupted = saved(cut)
+    assert 3 <= interrupted < STEPS
+    assert f"SIGTERM after step {interrupted}; saved" in error
+
+    # A preempted host: only the second process is told.
+    first, second = pair(start, cut)
+    wait_for(cut, interrupted + 3)
     second.send_signal(signal.SIGTERM)
     errors = finish(first, 143), finish(second, 143)
     assert "process 0 of 2: 4 of 8 devices" in errors[0]
     assert "process 1 of 2: 4 of 8 devices" in errors[1]
     assert "mesh data=8 draft=1 model=1, 2 process(es)" in errors[0]
     stopped = saved(cut)
-    assert 3 <= stopped < STEPS
+    assert interrupted + 3 <= stopped < STEPS
     assert f"SIGTERM after step {stopped}; saved" in errors[0]
 
     # Two again, which die at once.
@@ -121,11 +132,12 @@ def test_two_processes_are_stopped_killed_and_resumed_as_one(start, tmp_path):
     for name in theirs:
         # The bias of the keys has no gradient but rounding, which Adam makes larger.
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=2e-4, err_msg=name)
-    losses = [
-        [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-        for run in (whole, cut)
-    ]
-    np.testing.assert_allclose(*losses, rtol=1e-4)
+    for name in ("loss", "held_out"):
+        curves = [
+            [json.loads(line)[name] for line in (run / "metrics.jsonl").read_text().splitlines()]
+            for run in (whole, cut)
+        ]
+        np.testing.assert_allclose(*curves, rtol=1e-4)
 
 
 def test_process_that_waits_alone_says_so_after_its_time_out(start, tmp_path):
