@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +55,19 @@ def _pack(package: Package, cache: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise UserError(f"npm is needed to fetch {named}; Debian: apt-get install npm")
-    with tempfile.TemporaryDirectory(dir=cache) as partial:
-        command = [npm, "pack", named, "--silent", "--pack-destination", partial]
+    partial = cache / f".partial-{package.archive}"
+    shutil.rmtree(partial, ignore_errors=True)  # of a preparation that was killed
+    partial.mkdir()
+    try:
+        command = [npm, "pack", named, "--silent", "--pack-destination", str(partial)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        packed = Path(partial) / package.archive
+        packed = partial / package.archive
         if done.returncode or not packed.exists():
             lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise UserError(f"npm pack {named} failed: {lines[-1]}")
         os.replace(packed, cache / package.archive)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def members(archive: Path, pattern: str) -> dict[str, bytes]:

@@ -49,6 +49,16 @@ def test_a_package_is_packed_once(tmp_path, monkeypatch):
     assert len(fake.commands) == 1 and fake.commands[0][1:3] == ["pack", "@scope/pictures@1.2.3"]
 
 
+def test_what_a_killed_preparation_left_is_removed(tmp_path, monkeypatch):
+    left = tmp_path / f".partial-{PACKAGE.archive}"
+    left.mkdir()
+    (left / PACKAGE.archive).write_bytes(DATA[:9])
+    fake = FakeNpm(monkeypatch, DATA)
+    path = fetch(PACKAGE, tmp_path)
+    assert Path(fake.commands[0][-1]) == left
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == DATA
+
+
 def test_another_archive_is_refused(tmp_path, monkeypatch):
     FakeNpm(monkeypatch, DATA + b"\0")
     with pytest.raises(UserError, match=r"scope-pictures-1.2.3.tgz: SHA-256 .* is not"):
