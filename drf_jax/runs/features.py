@@ -38,10 +38,21 @@ def feature_network(path: Path, data: Source, steps: int) -> Classifier:
 
 
 def extractor_of(spec: build.Evaluate, workdir: Path, data: Source) -> Extractor:
-    """The feature network that the config asks for."""
+    """The feature network that the config asks for.
+
+    Raises:
+      UserError: its file is missing, damaged, or of another network or data set.
+    """
     if spec.feature_space == FEATURE_SPACE:
-        path = Path(spec.features) if spec.features else workdir / "features.npz"
-        return feature_network(path, data, spec.feature_steps)
+        if not spec.features:
+            return feature_network(workdir / "features.npz", data, spec.feature_steps)
+        classifier = load_classifier(spec.features)
+        if classifier.image_shape != data.image_shape:
+            raise UserError(
+                f"config.evaluate.features = {spec.features!r}: is for images of shape"
+                f" {classifier.image_shape}, and those of {data.name} have {data.image_shape}"
+            )
+        return classifier
     if not spec.features and spec.feature_space != RANDOM:
         raise UserError(
             f"config.evaluate.features is missing: the weights file of {spec.feature_space}"

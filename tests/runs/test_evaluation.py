@@ -225,11 +225,19 @@ def test_statistics_may_come_from_a_file_that_fits(run, tmp_path):
         ({"feature_space": "inception-tf1"}, "features is missing: the weights file"),
         ({"metrics": ("memorisation",)}, "'digits' has no splits"),
         ({"statistics": "none.npz"}, r"none\.npz does not exist"),
+        ({"features": "none.npz"}, r"none\.npz does not exist"),
     ],
 )
 def test_mistakes_are_named(run, tmp_path, changes, problem):
     with pytest.raises(UserError, match=problem):
         evaluate(config(**changes), run, "", tmp_path / "r.json")
+
+
+def test_a_feature_network_of_other_images_is_refused(run, tmp_path):
+    classifier = load_classifier(run / "features.npz")
+    save_classifier(tmp_path / "other.npz", replace(classifier, image_shape=(7, 7, 1)))
+    with pytest.raises(UserError, match=r"other\.npz': is for images of shape \(7, 7, 1\)"):
+        evaluate(config(features=str(tmp_path / "other.npz")), run, "", tmp_path / "r.json")
 
 
 class Means:
