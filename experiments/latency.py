@@ -2,29 +2,31 @@
 
     python experiments/latency.py --smoke            a minute on 2 CPU cores: the tables of experiments/loops.py
     python experiments/latency.py                    published sizes, on an accelerator
-    python experiments/latency.py --networks=dit-xl/2 --pixels=512 --guidance=4 --decoder --minutes=8
-    python experiments/latency.py --config=configs/digits.py      a config's network and its evaluate.methods
+    python experiments/latency.py --networks=dit-xl/2 --pixels=512 --attention=auto --decoder --deadline=540
+    python experiments/latency.py --config=configs/emoji64.py --methods=learned,ddim-48,driffusion-*-4
+
+The last times a config's network; its ``evaluate.methods`` are chosen by name. Its data need not be there.
 
 Weights are random, which changes no latency (``weights`` says so in every row). Latents have an eighth of ``pixels``
 and 4 channels; ``--decoder`` adds Stable Diffusion's decoder to every sampler.
 
-    ``rows``    samplers: the learned system with 4 sequential calls and 12 evaluations (2 rounds of 5 drafts; its
+    ``rows``    samplers: the learned system with rounds of 5 drafts (2 rounds: 4 sequential calls, 12 evaluations; its
                 networks take the guidance weight as an input, so guidance is one call), training-free draft–refine in
                 both modes with K drafts, serial DDIM.
-    ``calls``   one network call of 1 … B states: milliseconds, states a second, MFU. B states in one call are the
-                parallel evaluation of B drafts.
-    ``fits``    exponents of a call's milliseconds in the image's side and in its states.
+    ``calls``   one network call of 1 … B states, and one of the decoder: milliseconds, states a second, MFU, and
+                ``over_one``, its time over that of one state. B states in one call are B drafts.
+    ``fits``    exponents of milliseconds: of a call in the image's side and in its states (drafts), of the learned
+                system in its sequential calls (rounds), of all samplers in their batch.
 
-The file is written after every measurement. ``--minutes`` starts no new measurement after that time, ``--resume`` goes
-on with the file of an earlier call. Compiled programs are kept where the command line keeps them; ``compile_seconds``
-is left out where that had the program already. The table is printed last.
+The file is written after every measurement. ``--deadline`` starts no measurement that may end after so many seconds,
+``--resume`` goes on with the file of an earlier call. Compiled programs are kept where the command line keeps them;
+``compile_seconds`` is left out where that had the program already. The table is printed last.
 """
 
 import collections
 import dataclasses
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,8 @@ import jax.numpy as jnp
 import loops
 import numpy as np
 from absl import app, flags, logging
+from measuring import Entry, Job, measure_all
 from real_size import METHODS, Make, Plan, Subject, config_subject, networks, subjects
-from tqdm import tqdm
 
 from drf_jax.cli.main import compilation_cache
 from drf_jax.evaluation.latency import latency
@@ -46,18 +48,20 @@ from drf_jax.networks.autoencoder import Autoencoder
 from drf_jax.sampling.loops import COMPILED, PYTHON
 
 ROOT = Path(__file__).resolve().parents[1]
-ROW_OF = ("network", "resolution", "guidance", "decoder", "method", "batch")
-CALL_OF = ("network", "resolution", "batch")
-
-Entry = dict[str, Any]
-Job = tuple[str, tuple[str, ...], Entry, Callable[[], Entry]]
-"""Table, the keys that tell its entries apart, those of this one, and what measures it."""
 
 
-def measured(fn: Callable, args: tuple, x: jax.Array, rest: tuple, repeats: int) -> Entry:
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """Repetitions of a timed call, and whether to time a second start."""
+
+    repeats: int
+    warm: bool = True
+
+
+def measured(fn: Callable, args: tuple, x: jax.Array, rest: tuple, effort: Effort) -> Entry:
     """Time ``fn(*args, x, *rest)`` with new x each time; x is a batch of states."""
-    program = compile_program(fn, *args, x, *rest)
-    times = latency(lambda x: program.run(*args, x, *rest), x, repeats=repeats)
+    program = compile_program(fn, *args, x, *rest, warm=effort.warm)
+    times = latency(lambda x: program.run(*args, x, *rest), x, repeats=effort.repeats)
     return {
         **times,
         "images_per_second": 1e3 * len(x) / times["p50_ms"],
@@ -82,10 +86,11 @@ def images(sampler, space, noise, keys, cond):
     return x if space is None else space.decode(x)
 
 
-def sampler_job(subject: Subject, make: Make, batch: int, repeats: int) -> Job:
+def sampler_job(subject: Subject, name: str, make: Make, batch: int, effort: Effort) -> Job:
     method = make(COMPILED)
     of = {
         "network": subject.name,
+        "attention": subject.backbone.attention_backend,
         "resolution": subject.pixels,
         "guidance": subject.guidance,
         "decoder": None if subject.space is None else "autoencoder",
@@ -95,8 +100,9 @@ def sampler_job(subject: Subject, make: Make, batch: int, repeats: int) -> Job:
 
     def measure():
         noise, *rest = subject.inputs(batch, told=method.mode == "learned")
-        entry = measured(images, (method.sampler, subject.space), noise, rest, repeats)
-        unrolled = operations(images, make(PYTHON).sampler, subject.space, noise, *rest)
+        entry = measured(images, (method.sampler, subject.space), noise, rest, effort)
+        unrolled = subject.counted[name](PYTHON).sampler
+        count = operations(images, unrolled, subject.space, noise, *rest)
         return row(
             **of,
             dataset="random",
@@ -106,65 +112,105 @@ def sampler_job(subject: Subject, make: Make, batch: int, repeats: int) -> Job:
             network_evaluations=method.network_evaluations,
             drafts=method.drafts,
             params=parameters((method.sampler, subject.space)),
-            mfu=utilisation(unrolled, entry, subject.backbone.dtype),
+            mfu=utilisation(count, entry, subject.backbone.dtype),
             **entry,
         )
 
-    return "rows", ROW_OF, of, measure
+    return Job("rows", of, measure)
 
 
-def call_job(subject: Subject, batch: int, repeats: int) -> Job:
-    of = {"network": subject.name, "resolution": subject.pixels, "batch": batch}
+def call_job(subject: Subject, batch: int, effort: Effort) -> Job:
+    of = {
+        "network": subject.name,
+        "attention": subject.backbone.attention_backend,
+        "resolution": subject.pixels,
+        "batch": batch,
+    }
 
     def call(denoiser, x, cond):
         return denoiser(x, jnp.full(len(x), 0.5), cond)
 
     def measure():
         x, _, cond = subject.inputs(batch)
-        entry = measured(call, (subject.denoiser,), x, (cond,), repeats)
-        count = operations(call, subject.denoiser, x, cond)
+        entry = measured(call, (subject.denoiser,), x, (cond,), effort)
+        count = operations(call, subject.plain(), x, cond)
         mfu = utilisation(count, entry, subject.backbone.dtype)
         return of | entry | {"mfu": mfu, "params": parameters(subject.denoiser)}
 
-    return "calls", CALL_OF, of, measure
+    return Job("calls", of, measure)
+
+
+def decoder_job(subject: Subject, effort: Effort) -> Job:
+    of = {"network": "decoder", "attention": "xla", "resolution": subject.pixels, "batch": 1}
+
+    def measure():
+        decode = lambda space, z: space.decode(z)
+        z, *_ = subject.inputs(1)
+        entry = measured(decode, (subject.space,), z, (), effort)
+        mfu = utilisation(operations(decode, subject.space, z), entry, subject.space.net.dtype)
+        return of | entry | {"mfu": mfu, "params": parameters(subject.space)}
+
+    return Job("calls", of, measure)
 
 
 def jobs(
-    todo: Iterable[Subject], batches: list[int], call_batches: list[int], repeats: int
+    todo: Iterable[Subject], batches: list[int], call_batches: list[int], effort: Effort
 ) -> Iterator[Job]:
     """All samplers of a subject, then its network calls, once for all its guidance weights."""
     called = set()
     for subject in todo:
         for batch in batches:
-            for make in subject.makers.values():
-                yield sampler_job(subject, make, batch, repeats)
+            for name, make in subject.makers.items():
+                yield sampler_job(subject, name, make, batch, effort)
         if (subject.name, subject.pixels) not in called:
             called.add((subject.name, subject.pixels))
             for batch in call_batches:
-                yield call_job(subject, batch, repeats)
+                yield call_job(subject, batch, effort)
+            if subject.space is not None:
+                yield decoder_job(subject, effort)
 
 
-def exponents(calls: list[Entry], of: str, among: str) -> list[Entry]:
-    """Slopes of log milliseconds in log ``of``, for each network and ``among``, where there are two points or more."""
+def exponents(entries: list[Entry], of: str, same: tuple[str, ...]) -> list[Entry]:
+    """Slopes of log milliseconds in log ``of`` among entries with the ``same`` values, where there are two or more."""
     groups = collections.defaultdict(list)
-    for c in calls:
-        groups[c["network"], c[among]].append((c[of], c["p50_ms"]))
+    for e in entries:
+        groups[tuple(e.get(key) for key in same)].append((e[of], e["p50_ms"]))
     return [
-        {"network": network, among: fixed, "of": of, "exponent": float(slope)}
-        for (network, fixed), points in groups.items()
+        dict(zip(same, fixed, strict=True)) | {"of": of, "exponent": float(slope)}
+        for fixed, points in groups.items()
         if len(dict(points)) > 1
         for slope, _ in [np.polyfit(*np.log(np.array(points)).T, 1)]
     ]
+
+
+def fits(rows: list[Entry], calls: list[Entry]) -> list[Entry]:
+    network, sampler = ("network", "attention"), ("network", "attention", "resolution", "guidance")
+    learned = [r for r in rows if r.get("mode") == "learned"]
+    return [
+        *exponents(calls, "batch", (*network, "resolution")),
+        *exponents(calls, "resolution", (*network, "batch")),
+        *exponents(learned, "sequential_calls", (*sampler, "batch")),
+        *exponents(rows, "batch", (*sampler, "method")),
+    ]
+
+
+def over_one(calls: list[Entry]) -> list[Entry]:
+    """The calls, each with its time over that of the same network's call of one state."""
+    key = lambda c: (c["network"], c["attention"], c["resolution"])
+    one = {key(c): c["p50_ms"] for c in calls if c["batch"] == 1}
+    return [c | {"over_one": c["p50_ms"] / one[key(c)]} if key(c) in one else c for c in calls]
 
 
 def figure(path: Path, rows: list[Entry], calls: list[Entry]) -> None:
     whole, single = collections.defaultdict(list), collections.defaultdict(list)
     for r in rows:
         if r["batch"] == min(other["batch"] for other in rows):
-            name = f"{r['network']} {r['resolution']}, {family(r['method'])}"
+            name = f"{r['network']} {r['resolution']}, {family(r['method'])}, {r['attention']}"
             whole[name].append((r["sequential_calls"], r["p50_ms"]))
     for c in calls:
-        single[f"{c['network']} {c['resolution']}"].append((c["batch"], c["p50_ms"]))
+        single[f"{c['network']} {c['resolution']}, {c['attention']}"].append(
+            (c["batch"], c["p50_ms"])
+        )
     panels = [
         Panel("samplers", "sequential network calls", "ms", whole),
         Panel("one network call", "states in the call", "ms", single),
@@ -174,6 +220,7 @@ def figure(path: Path, rows: list[Entry], calls: list[Entry]) -> None:
 
 COLUMNS = {
     "network": "network",
+    "attention": "attention",
     "resolution": "pixels",
     "guidance": "guidance",
     "method": "method",
@@ -185,11 +232,12 @@ COLUMNS = {
     "mfu": "MFU",
     "compile_seconds": "compile s",
     "warm_seconds": "warm s",
+    "memory_bytes": "bytes",
 }
 
 
 def main(
-    work: Iterable[Job], out: Path, config: Entry, command: str, minutes: float, resume: bool
+    work: Iterable[Job], out: Path, config: Entry, command: str, deadline: float, resume: bool
 ) -> None:
     """Measure, saving after every measurement, and print the table."""
     device = "_".join(jax.devices()[0].device_kind.lower().split())
@@ -198,45 +246,46 @@ def main(
     if resume and path.exists():
         found = read_results(path)
         tables = {name: found.get(name, []) for name in tables}
-    start = time.monotonic()
-    with tqdm(work, unit=" measurements") as progress:
-        for name, keys, of, measure in progress:
-            known = {tuple(entry.get(key) for key in keys) for entry in tables[name]}
-            if tuple(of.get(key) for key in keys) in known:
-                continue
-            if minutes and time.monotonic() - start > 60 * minutes:
-                print(f"{minutes:g} minutes are over; --resume goes on", file=sys.stderr)
-                break
-            progress.set_postfix_str(" ".join(str(v) for v in of.values() if v is not None))
-            tables[name].append(measure())
-            calls = tables["calls"]
-            fits = exponents(calls, "batch", "resolution") + exponents(calls, "resolution", "batch")
-            facts = {"calls": calls, "fits": fits, "matrix_rate": matrix_rate(config["dtype"])}
-            write_results(path, tables["rows"], config, command, facts)
-    figure(out / "docs" / "pictures" / f"latency_{device}.png", *tables.values())
-    for c in tables["calls"]:
+    rows, calls = tables["rows"], tables["calls"]
+
+    def save():
+        facts = {"calls": over_one(calls), "fits": fits(rows, calls)}
+        facts["matrix_rate"] = matrix_rate(config["dtype"])
+        write_results(path, rows, config, command, facts)
+
+    measure_all(work, tables, save, deadline)
+    figure(out / "docs" / "pictures" / f"latency_{device}.png", rows, calls)
+    for c in over_one(calls):
+        ratio = f", {c['over_one']:.2f} of one" if "over_one" in c else ""
         print(
-            f"{c['network']} {c['resolution']} px, {c['batch']:2d} states in a call: "
-            f"{c['p50_ms']:.2f} ms, MFU {c['mfu']:.2f}"
+            f"{c['network']} {c['resolution']} px, {c['attention']}, {c['batch']:2d} states in a call: "
+            f"{c['p50_ms']:.2f} ms{ratio}, MFU {c['mfu']:.2f}"
         )
-    print(markdown_table(tables["rows"], COLUMNS))
+    for fit in fits(rows, calls):
+        print(" ".join(f"{key}={value}" for key, value in fit.items()))
+    print(markdown_table(rows, COLUMNS))
 
 
 if __name__ == "__main__":
     flags.DEFINE_boolean("smoke", False, "the small networks of experiments/loops.py")
-    flags.DEFINE_string("config", "", "a config instead of published sizes")
+    flags.DEFINE_list("config", "", "configs instead of published sizes")
     flags.DEFINE_list("networks", "dit-xl/2,dit-l/2,dit-b/2,sd-unet", "published sizes")
     flags.DEFINE_list("pixels", "512,1024", "sides of the images")
     flags.DEFINE_list("guidance", "4,1", "weights; 1 is none")
-    flags.DEFINE_list("methods", list(METHODS), "families of samplers, most wanted first")
+    flags.DEFINE_list(
+        "methods", "", "most wanted first: families, or names of a config's samplers; empty: all"
+    )
+    flags.DEFINE_list("rounds", "2", "of the learned system; two sequential calls each")
     flags.DEFINE_list("drafts", "4", "K of the training-free samplers")
     flags.DEFINE_integer("steps", 50, "of the grid of DDIM and of the training-free samplers")
     flags.DEFINE_list("batches", "1", "images in a call of a sampler")
     flags.DEFINE_list("call_batches", "1,2,4,8,16", "states in a network call")
     flags.DEFINE_boolean("decoder", False, "time the decoder with every sampler")
-    flags.DEFINE_string("dtype", "bfloat16", "of the networks")
+    flags.DEFINE_string("dtype", "bfloat16", "of the networks of published size")
+    flags.DEFINE_string("attention", "xla", "backend: xla, cudnn, or auto")
     flags.DEFINE_integer("repeats", 0, "repetitions; 0: 30 with --smoke, 100 without")
-    flags.DEFINE_float("minutes", 0, "start no measurement after that time; 0: no limit")
+    flags.DEFINE_boolean("warm", True, "time a second start, from the cache of programs")
+    flags.DEFINE_float("deadline", 0, "seconds in which to end; 0: no limit")
     flags.DEFINE_boolean("resume", False, "keep what the results file has")
     flags.DEFINE_string("out", str(ROOT), "folder that gets results/ and docs/pictures/")
     f = flags.FLAGS
@@ -254,16 +303,19 @@ if __name__ == "__main__":
             networks=networks(f.networks),
             pixels=numbers(f.pixels),
             guidance=numbers(f.guidance, float),
-            methods=tuple(f.methods),
+            methods=tuple(f.methods) or (("*",) if f.config else METHODS),
+            rounds=numbers(f.rounds),
             drafts=numbers(f.drafts),
             steps=f.steps,
             autoencoder=Autoencoder(dtype=f.dtype) if f.decoder else None,
             dtype=f.dtype,
+            attention=f.attention,
         )
-        todo = [config_subject(f.config)] if f.config else subjects(plan)
-        work = jobs(todo, numbers(f.batches), numbers(f.call_batches), repeats)
+        todo = (config_subject(path, plan) for path in f.config) if f.config else subjects(plan)
+        effort = Effort(repeats, f.warm)
+        work = jobs(todo, numbers(f.batches), numbers(f.call_batches), effort)
         config = dataclasses.asdict(plan) | {"repeats": repeats, "config": f.config}
-        return main(work, out, config, typed, f.minutes, f.resume)
+        return main(work, out, config, typed, f.deadline, f.resume)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

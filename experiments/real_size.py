@@ -1,8 +1,10 @@
 """What `latency.py` and `draft_parallel.py` time: networks of published size, random weights, their samplers."""
 
 import dataclasses
+import fnmatch
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,11 +16,13 @@ from drf_jax.data.conditioning import null_cond, null_of
 from drf_jax.denoiser import Denoiser, DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.latents.space import LatentSpace
+from drf_jax.networks.attention import resolve_backend
 from drf_jax.networks.autoencoder import Autoencoder, Decoder
 from drf_jax.networks.drafter import DraftNetwork
 from drf_jax.networks.network import Backbone, DenoisingNetwork
 from drf_jax.networks.refiner import RefineNetwork
 from drf_jax.networks.sizes import SIZES, random_params
+from drf_jax.plan.data import planned_data
 from drf_jax.process.schedule import CosineVP
 from drf_jax.sampling import grid
 from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter, LearnedDrafter
@@ -27,11 +31,12 @@ from drf_jax.sampling.loops import COMPILED, Loop
 from drf_jax.sampling.method import Method, driffusion_method, serial_method
 from drf_jax.sampling.refine import LearnedRefiner, ParallelRefiner
 from drf_jax.sampling.step import DDIM
+from drf_jax.typing import Params
 
 PROCESS, FACTOR = CosineVP(), 8
 MODES = {"conservative": ConservativeDrafter, "aggressive": AggressiveDrafter}
-LEARNED = {"rounds": 2, "drafts": 5}
-"""4 sequential calls, 12 evaluations."""
+LEARNED_DRAFTS = 5
+"""In 2 rounds: 4 sequential calls, 12 evaluations."""
 METHODS = ("learned", "aggressive", "conservative", "ddim")
 
 Make = Callable[[Loop], Method]
@@ -45,21 +50,27 @@ class Plan:
     pixels: tuple[int, ...] = (512, 1024)
     guidance: tuple[float, ...] = (4.0, 1.0)
     methods: tuple[str, ...] = METHODS
+    rounds: tuple[int, ...] = (2,)
     drafts: tuple[int, ...] = (4,)
     steps: int = 50
     autoencoder: Autoencoder | None = None
     dtype: str = "bfloat16"
+    attention: str = "xla"
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A network at a size, and makers of its samplers."""
+    """A network at a size, and makers of its samplers.
+
+    ``counted`` are the same with XLA's attention: operations inside a hand-written kernel are not counted.
+    """
 
     name: str
     denoiser: Denoiser
     shape: tuple[int, ...]
     pixels: int
     makers: Mapping[str, Make]
+    counted: Mapping[str, Make]
     guidance: float = 1.0
     space: LatentSpace | None = None
 
@@ -75,6 +86,10 @@ class Subject:
         noise = jax.random.normal(jax.random.key(0), (batch, *self.shape))
         return noise, jax.random.split(jax.random.key(1), batch), cond
 
+    def plain(self) -> Denoiser:
+        """The network with XLA's attention, to be counted."""
+        return with_backend(self.denoiser, "xla")
+
 
 def networks(names: list[str]) -> dict[str, Backbone]:
     """Published sizes by name.
@@ -88,28 +103,42 @@ def networks(names: list[str]) -> dict[str, Backbone]:
     return {name: SIZES[name] for name in names}
 
 
+def backend_of(backbone: Backbone, backend: str) -> Backbone:
+    return dataclasses.replace(backbone, attention_backend=backend)
+
+
+def with_backend(denoiser: Denoiser, backend: str) -> Denoiser:
+    backbone = backend_of(denoiser.network.backbone, backend)
+    return dataclasses.replace(denoiser, network=DenoisingNetwork(backbone))
+
+
 @functools.lru_cache(maxsize=1)
-def random_denoiser(backbone: Backbone, shape: tuple[int, ...]) -> Denoiser:
-    network = DenoisingNetwork(backbone)
+def network_params(backbone: Backbone, shape: tuple[int, ...]) -> Params:
     args = (jnp.zeros((1, *shape)), jnp.zeros(1), null_cond(backbone, 1))
-    return Denoiser(random_params(network, *args, dtype=backbone.dtype), network, PROCESS, "v")
+    return random_params(DenoisingNetwork(backbone), *args, dtype=backbone.dtype)
+
+
+def random_denoiser(backbone: Backbone, shape: tuple[int, ...]) -> Denoiser:
+    params = network_params(backend_of(backbone, "xla"), shape)
+    return Denoiser(params, DenoisingNetwork(backbone), PROCESS, "v")
+
+
+def learned_networks(backbone: Backbone) -> tuple[DraftNetwork, RefineNetwork]:
+    """A draft and a refine network that are told the guidance weight."""
+    backbone = dataclasses.replace(backbone, guidance=True)
+    return DraftNetwork(backbone, LEARNED_DRAFTS), RefineNetwork(backbone, LEARNED_DRAFTS)
 
 
 @functools.lru_cache(maxsize=1)
-def learned_slots(backbone: Backbone, shape: tuple[int, ...]) -> tuple:
-    """A draft and a refine network that are told the guidance weight."""
-    k, dtype = LEARNED["drafts"], backbone.dtype
-    backbone = dataclasses.replace(backbone, guidance=True)
-    draft, refine = DraftNetwork(backbone, k), RefineNetwork(backbone, k)
+def learned_params(backbone: Backbone, shape: tuple[int, ...]) -> tuple[Params, Params]:
+    draft, refine = learned_networks(backbone)
     cond = {**null_cond(backbone, 1), "guidance": jnp.ones(1)}
-    x, t, times = jnp.zeros((1, *shape)), jnp.zeros(1), jnp.zeros((k, 1))
-    drafter = random_params(draft, x, t, times, cond, dtype=dtype)
-    refiner = random_params(refine, jnp.zeros((k, *x.shape)), times, cond, dtype=dtype)
-    slots = (
-        LearnedDrafter(drafter, draft, PROCESS, "v"),
-        LearnedRefiner(refiner, refine, PROCESS, "v"),
+    x, t, times = jnp.zeros((1, *shape)), jnp.zeros(1), jnp.zeros((LEARNED_DRAFTS, 1))
+    drafts = jnp.zeros((LEARNED_DRAFTS, *x.shape))
+    return (
+        random_params(draft, x, t, times, cond, dtype=backbone.dtype),
+        random_params(refine, drafts, times, cond, dtype=backbone.dtype),
     )
-    return slots
 
 
 def guided(denoiser: Denoiser, weight: float) -> DenoiserLike:
@@ -132,12 +161,18 @@ def training_free(model: DenoiserLike, mode: str, steps: int, drafts: int) -> Ma
     return make
 
 
-def learned(backbone: Backbone, shape: tuple[int, ...]) -> Make:
-    g = grid.uniform(PROCESS, LEARNED["rounds"] * (LEARNED["drafts"] + 1))
+def learned(backbone: Backbone, shape: tuple[int, ...], rounds: int) -> Make:
+    g = grid.uniform(PROCESS, rounds * (LEARNED_DRAFTS + 1))
+    draft, refine = learned_networks(backbone)
 
     def make(loop):
-        args = (PROCESS, g, LEARNED["drafts"], "noise", loop, "learned")
-        return renamed(driffusion_method("learned", *learned_slots(backbone, shape), *args))
+        drafter, refiner = learned_params(backend_of(backbone, "xla"), shape)
+        slots = (
+            LearnedDrafter(drafter, draft, PROCESS, "v"),
+            LearnedRefiner(refiner, refine, PROCESS, "v"),
+        )
+        args = (PROCESS, g, LEARNED_DRAFTS, "noise", loop, "learned")
+        return renamed(driffusion_method("learned", *slots, *args))
 
     return make
 
@@ -156,7 +191,9 @@ def makers(
         if name == "ddim":
             made[name] = ddim(model, plan.steps)
         elif name == "learned":
-            made[name] = learned(denoiser.network.backbone, shape)
+            for rounds in plan.rounds:
+                key = f"{name}, {rounds} rounds"
+                made[key] = learned(denoiser.network.backbone, shape, rounds)
         elif name in MODES:
             for k in plan.drafts:
                 made[f"{name}, {k} drafts"] = training_free(model, name, plan.steps, k)
@@ -168,7 +205,7 @@ def makers(
 def subjects(plan: Plan) -> Iterator[Subject]:
     """One after the other, so that the parameters of one network at a time are in memory."""
     for name, backbone in plan.networks.items():
-        backbone = dataclasses.replace(backbone, dtype=plan.dtype)
+        backbone = on_this_device(dataclasses.replace(backbone, dtype=plan.dtype), plan.attention)
         for pixels in plan.pixels:
             shape = (pixels // FACTOR, pixels // FACTOR, backbone.channels)
             space = None
@@ -178,18 +215,52 @@ def subjects(plan: Plan) -> Iterator[Subject]:
                 space = LatentSpace({"decoder": params}, plan.autoencoder)
             for weight in plan.guidance:
                 denoiser = random_denoiser(backbone, shape)
-                made = makers(plan, denoiser, shape, weight)
-                yield Subject(name, denoiser, shape, pixels, made, weight, space)
+                plain = with_backend(denoiser, "xla")
+                made, counted = (makers(plan, d, shape, weight) for d in (denoiser, plain))
+                yield Subject(name, denoiser, shape, pixels, made, counted, weight, space)
 
 
-def config_subject(path: str) -> Subject:
-    """A config's network with random weights, and the samplers of its ``evaluate.methods``."""
+def on_this_device(backbone: Backbone, backend: str) -> Backbone:
+    """With this backend of attention, or with the one that ``auto`` is here."""
+    args = (backbone.dtype, backbone.head_widths, jax.local_devices()[0])
+    return backend_of(backbone, resolve_backend(backend, *args))
+
+
+def config_subject(path: str, plan: Plan) -> Subject:
+    """A config's network with random weights, and the samplers of its ``evaluate.methods`` that the plan names.
+
+    The plan's methods may be patterns (``driffusion-*-4``); ``learned`` and the numbers of rounds are the plan's.
+
+    Raises:
+      UserError: a pattern fits none.
+    """
     config = load_config(path)
-    data = build.source(config)
+    data = planned_data(config)
     backbone, shape = build.backbone(config, data), tuple(data.image_shape)
+    if plan.attention != "xla":
+        backbone = on_this_device(backbone, plan.attention)
     denoiser = dataclasses.replace(
         random_denoiser(backbone, shape), process=build.process(config), output=build.output(config)
     )
-    every = lambda loop: {m.name: m for m in build.methods(config, denoiser, data, loop)}
-    made = {name: lambda loop, name=name: every(loop)[name] for name in every(COMPILED)}
-    return Subject(path, denoiser, shape, shape[0], made)
+
+    def made(denoiser: Denoiser) -> dict[str, Make]:
+        every = lambda loop: {m.name: m for m in build.methods(config, denoiser, data, loop)}
+        known = {name: lambda loop, name=name: every(loop)[name] for name in every(COMPILED)}
+        rounds = {r: learned(denoiser.network.backbone, shape, r) for r in plan.rounds}
+        known |= {f"learned, {r} rounds": make for r, make in rounds.items()}
+        return {name: known[name] for name in matching(known, plan.methods)}
+
+    name = Path(path).name.replace(".py", "")
+    counted = made(with_backend(denoiser, "xla"))
+    return Subject(name, denoiser, shape, shape[0], made(denoiser), counted)
+
+
+def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Names that fit the patterns, in the patterns' order."""
+    chosen = []
+    for pattern in patterns:
+        fit = [n for n in names if fnmatch.fnmatch(n, pattern) or n.startswith(f"{pattern},")]
+        if not fit:
+            raise UserError(f"--methods {pattern}: choose among {', '.join(names)}")
+        chosen += [name for name in fit if name not in chosen]
+    return chosen
