@@ -104,6 +104,98 @@ def plans(results: Results) -> str:
     return plain_table(lines)
 
 
+RIVALS = {
+    "method": "method",
+    "sequential_calls": "sequential calls",
+    "network_evaluations": "evaluations",
+    "fd": "FD",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "rmse_to_teacher": "RMSE to teacher",
+    "ms_batch1": "ms (batch 1)",
+    "train_seconds": "training, s",
+    "command": "remade with",
+}
+
+
+def rivals(results: Results) -> str:
+    """Every method at every depth, each with what its command adds to that of all."""
+    words = [row["command"].split() for row in results["rows"]]
+    last = min(map(len, words)) - 1
+    same = next((i for i in range(last) if len({own[i] for own in words}) > 1), last)
+    short = [
+        # A KID's deviation over subsets would make the table wide.
+        {key: row[key] for key in RIVALS if key in row} | {"command": f"`{' '.join(own[same:])}`"}
+        for row, own in zip(results["rows"], words, strict=True)
+    ]
+    lead = f"Every row is remade by `{' '.join(words[0][:same])}` and what stands at its end.\n\n"
+    return lead + markdown_table(short, RIVALS)
+
+
+NEAR = {
+    "rmse_to_teacher": "RMSE to serial",
+    "rmse_to_teacher_p50": "p50",
+    "rmse_to_teacher_p99": "p99",
+    "rmse_to_teacher_max": "max",
+}
+KNOB = {
+    "method": "method",
+    "drafts": "K",
+    "form": "form",
+    "refinements": "m",
+    "tolerance": "tolerance",
+    "sequential_calls": "sequential calls",
+    "sequential_calls_p95": "p95 of calls",
+    "network_evaluations": "evaluations",
+    "fd": "FD",
+    "kid": "KID",
+    "recall": "recall",
+} | NEAR
+TAIL = {
+    "method": "method",
+    "guidance": "guidance",
+    "sequential_calls": "sequential calls",
+    "fd": "FD",
+    "fd_class_mean": "FD of a class, mean",
+    "fd_class_worst": "worst",
+    "recall_of_teacher": "recall of the teacher's",
+} | NEAR
+
+
+def knob(adaptive: bool, results: Results) -> str:
+    """The rows with a tolerance, or those with as many refinements in every round."""
+    made = [row for row in results["rows"] if ("tolerance" in row) == adaptive]
+    seen = {key: name for key, name in KNOB.items() if any(key in row for row in made)}
+    return markdown_table(made, seen)
+
+
+def error_estimate(results: Results) -> str:
+    """Rank correlations of the draft–refine error with the true error, a line a system."""
+    lines = [["method", "K", "form", "with the round's true error, round by round"]]
+    lines[0] += ["with the final error, round by round", "sum of the rounds with the final error"]
+    text = lambda value: "–" if value is None else f"{value:.2f}"
+    for row, details in zip(results["rows"], results["details"], strict=True):
+        if "rounds" in details:
+            by_round = [
+                " ".join(text(each[key]) for each in details["rounds"])
+                for key in ("spearman", "spearman_final")
+            ]
+            own = [row["method"], row["drafts"], row["form"]]
+            lines.append([*own, *by_round, text(details["spearman_sum"])])
+    return plain_table(lines)
+
+
+def of_classes(results: Results) -> str:
+    """Fréchet distance of every class, a line a method, at the first guidance weight."""
+    pairs = list(zip(results["rows"], results["details"], strict=True))
+    first = pairs[0][0].get("guidance")
+    shown = [(row, d["fd_of_class"]) for row, d in pairs if row.get("guidance") == first]
+    classes = list(shown[0][1])
+    lines = [[row["method"], *(f"{own[c]:.3g}" for c in classes)] for row, own in shown]
+    return plain_table([["method", *classes], *lines])
+
+
 DEMO = {
     "method": "method",
     "sequential_calls": "sequential calls",
@@ -118,6 +210,21 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "digits_demo_h100": ("digits_demo_h100.json", partial(rows, DEMO)),
     "data_sets": ("data_sets.json", data_sets),
     "plan": ("plan.json", plans),
+    **{
+        marker: (f"{file}_{data}.json", make)
+        for data in ("digits", "fashion_mnist32", "emoji64")
+        for marker, file, make in (
+            (f"exactness_{data}", "exactness", partial(knob, False)),
+            (f"tolerance_{data}", "exactness", partial(knob, True)),
+            (f"error_estimate_{data}", "exactness", error_estimate),
+            (f"long_tail_{data}", "long_tail", lambda r: markdown_table(r["rows"], TAIL)),
+            (f"classes_{data}", "long_tail", of_classes),
+        )
+    },
+    **{
+        f"rivals_{data}": (f"rivals_{data}.json", rivals)
+        for data in ("digits", "fashion_mnist32", "emoji64", "cifar10")
+    },
 }
 """Marker -> results file and what is made of it."""
 

@@ -4,7 +4,15 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import jax
 import pytest
+
+from drf_jax import build
+from drf_jax.config import plain
+from drf_jax.configs import digits
+from drf_jax.denoiser import Denoiser
+from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.runs.teacher import Teacher
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 
@@ -28,3 +36,19 @@ def experiment():
     for name in set(sys.modules) - before:
         if name in own or name.endswith("_experiment"):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def untrained_teacher():
+    """A teacher of the digits, 6 steps, whose network predicts something all the same: it tells samplers apart."""
+    config = digits.get_config()
+    config.network = {"name": "dit", "width": 8, "depth": 1, "heads": 2}
+    config.sampler.steps = 6
+    data = build.source(config)
+    network = DenoisingNetwork(build.backbone(config, data))
+    leaves, tree = jax.tree.flatten(build.init_teacher(network, data, jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    # The head starts at zero.
+    moved = [p + 0.3 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+    denoiser = Denoiser(jax.tree.unflatten(tree, moved), network, build.process(config), "v")
+    return Teacher(plain(config), data, network, denoiser, "untrained")

@@ -100,6 +100,27 @@ def test_what_was_left_out_stands_beside_its_part(report):
     ]
 
 
+def test_rivals_share_the_beginning_of_their_commands(report):
+    made = [
+        row(
+            method="lcm-4",
+            sequential_calls=4,
+            fd=2.0,
+            kid=0.1,
+            kid_sd=0.3,
+            command="run x --only=lcm",
+        ),
+        row(method="ddim-4", sequential_calls=4, fd=3.0, command="run x --only=free --more"),
+    ]
+    lead, _, head, _, *lines = report.rivals({"rows": made}).splitlines()
+    assert "`run x`" in lead and head.endswith("training, s | remade with |")
+    assert lines[0].startswith("| lcm-4 | 4 | – | 2 | 0.1 |") and lines[0].endswith(
+        "`--only=lcm` |"
+    )
+    assert lines[1].endswith("| `--only=free --more` |")
+    assert "`--only=lcm`" in report.rivals({"rows": made[:1]})
+
+
 def test_the_tables_of_this_repository_are_current(report, capsys):
     assert report.main(check=True) == 0, capsys.readouterr().err
 
