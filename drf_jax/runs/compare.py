@@ -75,6 +75,7 @@ def compare(
     seed: int,
     known: Sequence[Row] = (),
     train_seconds: Mapping[str, float | None] | None = None,
+    keep: Callable[[list[Row]], None] = lambda rows: None,
 ) -> list[Row]:
     """Rows of the results table.
 
@@ -88,6 +89,7 @@ def compare(
       seed: of the first set of samples.
       known: rows of an earlier evaluation that still hold; they are kept as they are.
       train_seconds: of the methods that were trained and recorded it.
+      keep: gets all rows so far after each new one, so that a kill costs one at most.
     """
     kept = {r["method"]: r for r in known}
     rows = []
@@ -123,6 +125,7 @@ def compare(
             )
         )
         print_row(rows[-1])
+        keep(rows)
     return rows
 
 

@@ -9,7 +9,7 @@ that was killed goes on where it stopped and a second one repeats nothing.
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from drf_jax.runs.students import load_students
 from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
 from drf_jax.sampling.method import Method
+from drf_jax.training.checkpoint import Which
 from drf_jax.workdir import check_same
 
 
@@ -80,7 +81,12 @@ def samples_of(
 
 
 def evaluate(
-    config: Mapping[str, Any], workdir: str | Path, command: str, path: Path | None = None
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    command: str,
+    path: Path | None = None,
+    which: Which = "latest",
+    told: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Evaluate a run and write ``results.json`` and ``samples.png`` into its folder.
 
@@ -91,11 +97,13 @@ def evaluate(
       workdir: of the run.
       command: what was typed, for the results file.
       path: where to write the results instead, without a picture.
+      which: checkpoint of a teacher.
+      told: gets each new row, once it is saved.
     """
     workdir, spec = Path(workdir), build.evaluate(config)
     results = path or workdir / "results.json"
     if build.task(config) == "teacher":
-        teacher = load_teacher(workdir, config)
+        teacher = load_teacher(workdir, config, which)
         students = dict.fromkeys(spec.students)
     else:
         check_same(workdir, config)
@@ -162,10 +170,15 @@ def evaluate(
 
     known = unchanged_rows(results, row_marks)
     seconds = {name: student.train_seconds for name, student in trained.items()}
-    rows = compare(
-        methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds
-    )
     facts = {"fingerprints": row_marks, "features": measured["features"]}
+
+    def keep(rows):
+        write_results(results, rows, plain(config), command, facts)
+        told(rows[-1])
+
+    rows = compare(
+        methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds, keep
+    )
     write_results(results, rows, plain(config), command, facts)
     if path is None:
         images = {method.name: stored(draw(method, seed)[:10]) for method in methods}

@@ -94,7 +94,8 @@ def train(
         _say_where(progress, label, start, mesh)
         for i in range(start, steps):
             trace(i, state)
-            key = jax.random.fold_in(root_key, i)
+            with clock.part("compute"):  # the host may wait here for earlier updates
+                key = jax.random.fold_in(root_key, i)
             with clock.part("data"):
                 batch = shard_batch(batches(i), mesh)
             step = step_for(i)

@@ -1,0 +1,78 @@
+"""``drf`` commands as processes of their own, each with a log file and a time to be done by.
+
+A process that is still running then gets SIGTERM, on which a training saves and leaves (`drf_jax.training.stop`).
+"""
+
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from drf_jax.errors import UserError
+
+PROGRAM = (sys.executable, "-c", "from drf_jax.cli.main import run; run()")
+GRACE = 8.0
+"""Seconds between SIGTERM and SIGKILL."""
+POLL = 0.2
+
+
+class OutOfTime(Exception):
+    """The time is up; what was done is saved."""
+
+
+class Deadline:
+    """When to be done: so many seconds from now, or as soon as `come` is called."""
+
+    def __init__(self, seconds: float = math.inf):
+        self._end = time.monotonic() + seconds
+
+    def come(self, *_: object) -> None:
+        """Now; may serve as a signal's handler."""
+        self._end = -math.inf
+
+    def left(self) -> float:
+        """Seconds until then."""
+        return self._end - time.monotonic()
+
+    def check(self) -> None:
+        """Raise `OutOfTime` if it has come."""
+        if self.left() <= 0:
+            raise OutOfTime
+
+
+def run_drf(words: Sequence[str], log: Path, deadline: Deadline) -> None:
+    """Run ``drf WORDS``; its output is appended to ``log``, whose folder is made.
+
+    Raises:
+      OutOfTime: it was not done in time, and was stopped.
+      UserError: it failed; the message ends with the last line of the log.
+    """
+    deadline.check()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        process = subprocess.Popen([*PROGRAM, *words], stdout=file, stderr=file)
+        try:
+            while process.poll() is None:
+                deadline.check()
+                time.sleep(POLL)
+        finally:
+            stop(process)
+    if process.returncode:
+        deadline.check()  # a signal to all of the terminal's processes
+        lines = log.read_text(errors="replace").strip().splitlines()
+        raise UserError(
+            f"drf {words[0]} failed ({process.returncode}), see {log}: {lines[-1] if lines else ''}"
+        )
+
+
+def stop(process: subprocess.Popen) -> None:
+    """SIGTERM to a process that still runs, and SIGKILL if it does not leave."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

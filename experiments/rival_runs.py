@@ -1,0 +1,163 @@
+"""The trainings and evaluations behind the table of all rivals."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from rival_options import Options, say
+from rival_table import SHOWN, Table, keep_picture
+
+from drf_jax import build
+from drf_jax.cli.config_file import load_config
+from drf_jax.config import plain
+from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
+from drf_jax.evaluation.report import Row
+from drf_jax.runs.budget import (
+    as_flags,
+    probe_changes,
+    schedule,
+    seconds_per_update,
+    updates_within,
+)
+from drf_jax.runs.evaluate import evaluate
+from drf_jax.runs.features import FEATURE_SEED
+from drf_jax.runs.packed import is_packed, pack_teacher, unpack_teacher
+from drf_jax.runs.preparation import prepare
+from drf_jax.runs.processes import run_drf
+from drf_jax.runs.statistics import data_statistics
+from drf_jax.runs.trajectories import TRAJECTORIES
+from drf_jax.workdir import read_config
+
+
+def make_teacher(o: Options, made: Table) -> Path:
+    """The folder of the teacher's run: given, packed or trained."""
+    folder = o.runs / "teacher"
+    if not is_packed(o.out):
+        source = Path(o.teacher)
+        if not o.teacher:
+            source = o.runs / "teacher-training"
+            spec = o.spec(arg=o.arg)
+            changes = {"data.data_dir": o.data_dir} if o.data_dir else {}
+            say("teacher")
+            train(o, made, "teacher", spec, changes, source, o.teacher_seconds, o.teacher_updates)
+        pack_teacher(source, o.out)
+    if not any(folder.glob("checkpoints/[0-9]*")):
+        unpack_teacher(o.out, folder)
+    return folder
+
+
+def make_features(o: Options, made: Table, teacher: Path) -> None:
+    """The classifier of the features, and its statistics of the data."""
+    config, path = read_config(teacher), o.out / "features.npz"
+    make_classifier(o, config, path, config["evaluate"]["feature_steps"], FEATURE_SEED)
+    classifier = load_classifier(path)
+    made.facts["features"] = dict(classifier.provenance)
+    if not o.statistics.exists():
+        data_statistics(config, classifier, o.statistics)
+
+
+def make_classifier(o: Options, config: dict[str, Any], path: Path, steps: int, seed: int) -> None:
+    """A classifier of a teacher's data, if it isn't there."""
+    if path.exists():
+        return
+    say(path.stem)
+    words = ["features", "train", "--config", o.spec(arg=o.arg), f"--out={path}"]
+    if "data_dir" in config["data"]:
+        words.append(f"--config.data.data_dir={config['data']['data_dir']}")
+    log = o.runs / "logs" / f"{path.stem}.log"
+    run_drf([*words, f"--steps={steps}", f"--seed={seed}"], log, o.deadline)
+
+
+def train(
+    o: Options,
+    made: Table,
+    name: str,
+    spec: str,
+    changes: dict[str, Any],
+    workdir: Path,
+    seconds: float,
+    updates: int,
+) -> None:
+    """Train for so many updates or, if that is 0, seconds; if both are, as the config says."""
+    config, log = load_config(spec), o.runs / "logs" / f"{name}.log"
+
+    def run(folder: Path, more: dict[str, Any]) -> None:
+        flags = as_flags(changes | more)
+        run_drf(["train", "--config", spec, "--workdir", str(folder), *flags], log, o.deadline)
+
+    if name not in made.facts["budget"]:
+        with config.unlocked():
+            config.update_from_flattened_dict(changes)
+        budget = {"updates": updates}
+        if seconds:
+            with made.preparing:
+                spent = prepare(plain(config), workdir, o.runs / f"{name}-trial")
+            budget["preparation_seconds"] = spent
+            if not updates:
+                each = probe(o, config, workdir, o.runs / f"{name}-probe", run)
+                budget |= {
+                    "seconds_per_update": each,
+                    "updates": updates_within(seconds, each, spent),
+                }
+        made.note("budget", name, budget)
+    updates = made.facts["budget"][name]["updates"]
+    run(workdir, schedule(config, updates) if updates else {"train.sample_every": 0})
+
+
+def probe(
+    o: Options,
+    config: ConfigDict,
+    workdir: Path,
+    folder: Path,
+    run: Callable[[Path, dict[str, Any]], None],
+) -> float:
+    """Seconds of an update of every stage, measured in a short run in ``folder``."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file in workdir.glob(f"{Path(TRAJECTORIES).stem}.*"):
+        os.link(file, folder / file.name)
+    run(folder, probe_changes(config, o.every))
+    each = seconds_per_update(folder, config, o.every)
+    shutil.rmtree(folder)
+    return each
+
+
+def score(o: Options, made: Table, teacher: Path, name: str, methods: dict, students: list) -> None:
+    """Rows of a student, or of the training-free samplers, into the table one by one."""
+    config = read_config(teacher)
+    metrics = ("fd",) if o.smoke else ("fd", "kid", "precision_recall")
+    config["evaluate"] |= {
+        "methods": methods,
+        "students": tuple(map(str, students)),
+        "metrics": metrics,
+        "feature_space": FEATURE_SPACE,
+        "features": str(o.out / "features.npz"),
+        "statistics": str(o.statistics),
+        "samples": o.samples or config["evaluate"]["samples"],
+    }
+    command, seed = made.command_of(name), config["seed"]
+    preparation = made.facts["budget"].get(name, {}).get("preparation_seconds", 0.0)
+    shape = build.source(config).image_shape
+
+    def keep(row: Row) -> None:
+        file = teacher / "samples" / f"{row['method']}-{seed}.f32"
+        keep_picture(o, row["method"], np.memmap(file, np.float32, "r", shape=(SHOWN, *shape)))
+        if "train_seconds" in row:
+            row = row | {"train_seconds": row["train_seconds"] + preparation}
+        made.rows[row["method"]] = row | {"command": command}
+        made.save()
+
+    def told(row: Row) -> None:
+        keep(row)
+        o.deadline.check()
+
+    results = o.runs / "evaluation" / f"{name}.json"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    for row in evaluate(config, teacher, command, results, told=told):
+        if row["method"] not in made.rows:  # of an evaluation that was killed
+            keep(row)
+    made.note("made", name, True)

@@ -1,0 +1,101 @@
+"""The table of all rivals as a file that is always whole, and what is drawn from it."""
+
+import shlex
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rival_options import CALLS, Options
+
+from drf_jax.atomic import replacing
+from drf_jax.errors import UserError
+from drf_jax.evaluation.depths import depth_figure
+from drf_jax.evaluation.lines import Panel, line_figure
+from drf_jax.evaluation.reference import stored
+from drf_jax.evaluation.report import FAMILIES, Row, family, read_results, write_results
+
+SHOWN = 4
+"""Samples of each row in the picture."""
+
+
+class Table:
+    """The rows so far and what is known of the trainings, in one file that is always whole."""
+
+    def __init__(self, options: Options):
+        self.options = options
+        self.lock, self.preparing = threading.Lock(), threading.Lock()
+        self.path = options.out / f"rivals_{options.data}.json"
+        self.rows: dict[str, Row] = {}
+        self.facts: dict[str, Any] = {"budget": {}, "made": {}, "failed": {}, "features": {}}
+        if self.path.exists():
+            found = read_results(self.path)
+            theirs, ours = found["config"], options.identity()
+            if differs := [key for key in ours if theirs.get(key) != ours[key]]:
+                key = differs[0]
+                raise UserError(
+                    f"{self.path} was made with --{key}={theirs.get(key)}, not {ours[key]}; use another --out"
+                )
+            self.rows = {r["method"]: r for r in found["rows"]}
+            self.facts = {key: found[key] for key in self.facts}
+
+    def save(self) -> None:
+        order = lambda r: (FAMILIES.index(family(r["method"])), -r["sequential_calls"])
+        rows = sorted(self.rows.values(), key=order)
+        config = self.options.identity() | {"jobs": self.options.jobs}
+        write_results(self.path, rows, config, shlex.join(self.words()), self.facts)
+
+    def note(self, kind: str, name: str, value: Any) -> None:
+        """Keep a fact: ``kind`` is budget, made or failed. None takes it away."""
+        with self.lock:
+            self.facts[kind].pop(name, None)
+            if value is not None:
+                self.facts[kind][name] = value
+            self.save()
+
+    def words(self) -> list[str]:
+        """The command that makes the whole table."""
+        o = self.options
+        words = ["python", "experiments/rivals.py", f"--data={o.data}", f"--seconds={o.seconds:g}"]
+        words += [f"--{key}={getattr(o, key)}" for key in ("arg", "samples") if getattr(o, key)]
+        updates = self.facts["budget"].get("teacher", {}).get("updates")
+        return words + ["--smoke"] * o.smoke + [f"--teacher_updates={updates}"] * bool(updates)
+
+    def command_of(self, name: str) -> str:
+        """The one that remakes the rows of a student from nothing."""
+        updates = self.facts["budget"].get(name, {}).get("updates")
+        own = [f"--only={name}", *([f"--updates={updates}"] if updates else [])]
+        return shlex.join([*self.words(), *own])
+
+
+def keep_picture(o: Options, method: str, states: np.ndarray) -> None:
+    """Add a row's first samples to those of the others."""
+    path = o.out / "pictures.npz"
+    found = dict(np.load(path)) if path.exists() else {}
+    with replacing(path) as file:
+        np.savez_compressed(file, **found | {method: stored(states)})
+
+
+def draw(made: Table, folder: Path) -> None:
+    """FD against calls, and the same noises through every family."""
+    data, rows = made.options.data, list(made.rows.values())
+    lines, best = defaultdict(dict), {}
+    for r in rows:
+        key = family(r["method"]), r["sequential_calls"]
+        if r["fd"] < best.get(key, r)["fd"] or key not in best:
+            best[key] = r
+            lines[key[0]][key[1]] = r["fd"]
+    few = {name: [(n, fd) for n, fd in line.items() if n <= 20] for name, line in lines.items()}
+    shown = {name: line for name, line in few.items() if line}
+    calls, fd = max(lines.get("ddim", {}).items(), default=(0, 0.0))
+    guides = {f"ddim, {calls} calls": [(1, fd), (20, fd)]} if calls else {}
+    title = f"{data}, {made.options.seconds:g} s a student"
+    panel = Panel(title, "sequential network calls", "FD", shown, guides)
+    line_figure(folder / f"rivals_{data}.png", [panel])
+    with np.load(made.options.out / "pictures.npz") as pictures:
+        cells = {key: pictures[r["method"]] for key, r in best.items() if key[1] in CALLS}
+    order = sorted(cells, key=lambda key: FAMILIES.index(key[0]))
+    depth_figure(
+        folder / f"rivals_{data}_samples.png", {key: cells[key] for key in order}, CALLS, SHOWN
+    )

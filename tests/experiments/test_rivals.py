@@ -1,0 +1,104 @@
+"""The table of all rivals: what is offered, what a call goes on from, and a whole run in small."""
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.report import row
+
+
+@pytest.fixture(scope="module")
+def rivals(experiment):
+    return experiment("rivals")
+
+
+@pytest.fixture
+def options(rivals, tmp_path):
+    return rivals.Options(data="digits", seconds=2.0, smoke=True, out=tmp_path, runs=tmp_path / "r")
+
+
+def test_every_data_set_offers_every_distilled_method(rivals, options):
+    students = sys.modules["rival_options"].STUDENTS
+    methods = {name for name, (suffix, *_) in students.items() if suffix == "distilled"}
+    for data in ("digits", "fashion_mnist32", "emoji64", "cifar10"):
+        offered = rivals.offered(dataclasses.replace(options, data=data, smoke=False))
+        assert offered.keys() >= methods
+    assert offered["lcm"][1]["evaluate.calls"] == (1, 2, 4, 8)
+    assert offered["adversarial"][1]["method.features"].endswith("adversary.npz")
+
+
+def test_the_table_goes_on_where_it_stopped(rivals, options):
+    made = rivals.Table(options)
+    made.rows["lcm-1"] = row(method="lcm-1", sequential_calls=1, fd=2.0)
+    made.rows["ddim-8"] = row(method="ddim-8", sequential_calls=8, fd=1.0)
+    made.note("budget", "lcm", {"updates": 7})
+    made.note("failed", "step-4", "no")
+    made.note("failed", "step-4", None)
+    again = rivals.Table(options)
+    assert list(again.rows) == ["ddim-8", "lcm-1"]  # in the order of the families
+    assert again.facts == {
+        "budget": {"lcm": {"updates": 7}},
+        "made": {},
+        "failed": {},
+        "features": {},
+    }
+    with pytest.raises(UserError, match=r"--seconds=2\.0, not 3\.0"):
+        rivals.Table(dataclasses.replace(options, seconds=3.0))
+
+
+def test_the_command_of_a_row_fixes_its_updates(rivals, options):
+    made = rivals.Table(options)
+    made.facts["budget"] = {"teacher": {"updates": 50}, "lcm": {"updates": 7}}
+    common = "python experiments/rivals.py --data=digits --seconds=2 --smoke --teacher_updates=50"
+    assert made.command_of("lcm") == f"{common} --only=lcm --updates=7"
+    assert made.command_of(rivals.FREE) == f"{common} --only=training-free"
+
+
+def test_an_unknown_student_is_refused(rivals, options):
+    options = dataclasses.replace(options, only=("dino",))
+    with pytest.raises(UserError, match="--only dino: choose among learned-4"):
+        rivals.rivals(options, rivals.Table(options))
+
+
+def test_a_failed_training_is_named_and_the_others_go_on(rivals, options, monkeypatch):
+    def train(o, made, name, *_):
+        if name == "bad":
+            raise UserError("diverged")
+
+    scored = []
+    monkeypatch.setattr(rivals, "train", train)
+    monkeypatch.setattr(rivals, "score", lambda o, made, teacher, name, *_: scored.append(name))
+    made = rivals.Table(options)
+    rivals.train_wave(options, made, options.runs, {"bad": ("", {}), "good": ("", {})})
+    assert scored == ["good"] and made.facts["failed"] == {"bad": "diverged"}
+
+
+@pytest.mark.slow
+def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options, tmp_path):
+    options = dataclasses.replace(options, only=("lcm", rivals.FREE))
+    made = rivals.Table(options)
+    assert rivals.rivals(dataclasses.replace(options, deadline=rivals.Deadline(0.0)), made) == [
+        "lcm",
+        rivals.FREE,
+    ]
+    assert rivals.main(options, to_publish=False) == 0
+    found = json.loads(made.path.read_text())
+    methods = [r["method"] for r in found["rows"]]
+    assert {"ddim-6", "srds-6", "lcm-1", "lcm-2", "lcm-4", "lcm-8"} < set(methods)
+    seconds = [r["train_seconds"] for r in found["rows"] if r["method"].startswith("lcm")]
+    assert 0 < seconds[0] < 20 and len(set(seconds)) == 1
+    with np.load(tmp_path / "pictures.npz") as pictures:
+        assert set(pictures.files) == set(methods)
+    # On a bare machine, with OUT alone, nothing is left to do.
+    bare = dataclasses.replace(options, runs=tmp_path / "bare")
+    assert rivals.main(bare, to_publish=False) == 0
+    assert not (bare.runs / "lcm").exists() and (bare.runs / "teacher").exists()
+    rivals.publish(rivals.Table(options), tmp_path / "root")
+    assert (tmp_path / "root" / "results" / "rivals_digits.json").read_bytes() == (
+        made.path.read_bytes()
+    )
+    assert (tmp_path / "root" / "docs" / "pictures" / "rivals_digits_samples.png").exists()

@@ -1,0 +1,55 @@
+"""Trajectories that are made before the training are those that the training finds."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from drf_jax import build
+from drf_jax.config import plain
+from drf_jax.configs import digits, digits_distilled, digits_learned
+from drf_jax.data.trajectories import made_with
+from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.runs.preparation import cache_trajectories, prepare
+from drf_jax.runs.trajectories import TRAJECTORIES
+from drf_jax.training.checkpoint import Checkpoints
+from drf_jax.training.state import TrainState
+from drf_jax.workdir import claim
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A run that was not trained."""
+    workdir = tmp_path_factory.mktemp("prepared") / "teacher"
+    config = digits.get_config("smoke")
+    config.network = {"name": "dit", "width": 8, "depth": 1, "heads": 2}
+    data = build.source(config)
+    network = DenoisingNetwork(build.backbone(config, data))
+    params = build.init_teacher(network, data, jax.random.key(0))
+    claim(workdir, plain(config))
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        checkpoints.save(20, TrainState(jnp.int32(20), params, params, {}))
+    return str(workdir)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [digits_distilled.get_config("method=step,smoke"), digits_learned.get_config("calls=4,smoke")],
+    ids=["step", "learned"],
+)
+def test_what_is_cached_is_complete_and_not_made_twice(config, teacher, tmp_path):
+    config = plain(config) | {"teacher": teacher}
+    section = "method" if "method" in config else "distill"
+    assert prepare(config, tmp_path / "run", tmp_path / "trial") > 0
+    path = tmp_path / "run" / TRAJECTORIES
+    trial = made_with(tmp_path / "trial" / TRAJECTORIES)
+    assert made_with(path)["done"] == config[section]["trajectories"]
+    assert trial["done"] == config[section]["trajectory_batch"] < made_with(path)["done"]
+    before = path.stat().st_mtime_ns
+    cache_trajectories(config, tmp_path / "run")
+    assert path.stat().st_mtime_ns == before
+
+
+def test_other_methods_need_none(teacher, tmp_path):
+    config = plain(digits_distilled.get_config("method=lcm,smoke")) | {"teacher": teacher}
+    assert prepare(config, tmp_path / "run", tmp_path / "trial") == 0.0
+    assert not (tmp_path / "run").exists()
