@@ -1,4 +1,4 @@
-"""Students of the CIFAR-10 teacher, one network of few steps each (argument ``method=NAME``).
+"""Students of the CIFAR-10 teacher (argument ``method=NAME``).
 
     drf train --config configs/cifar10_distilled.py:method=progressive \\
         --workdir runs/cifar10/progressive --config.teacher=runs/cifar10/teacher
@@ -16,25 +16,29 @@ Published FID on CIFAR-10, which is what to reach (with 50,000 samples and the I
 ``consistency_training``     2: 2.46, 1: 2.83       Song & Dhariwal 2023 (arXiv 2310.14189)
 ===========================  =====================  ===========================================
 
-For ``step``, ``lcm``, ``lcm_lora`` and ``adversarial`` no figure on CIFAR-10 is known to us. For eight H100. Not yet
-run. ``smoke`` trains for a few updates, in seconds on a CPU (``method=progressive,smoke``), and wants any small
-teacher, such as ``configs/digits.py:smoke``.
+For ``draft_refine``, ``draft_refine_aggressive``, ``step``, ``lcm``, ``lcm_lora`` and ``adversarial`` no figure on
+CIFAR-10 is known to us. For eight H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU
+(``method=progressive,smoke``), and wants any small teacher, such as ``configs/digits.py:smoke``.
 """
 
 from ml_collections import ConfigDict
 
 from drf_jax.configs.distilled import distilled
 
+TRAJECTORIES = {
+    "teacher_steps": 48,
+    "trajectories": 200_000,
+    "trajectory_batch": 1000,
+    "trajectory_dtype": "float16",
+    "on_policy_after": 75_000,
+    "batch_size_on_policy": 128,
+}
+"""Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
-    "step": {
-        "steps": 4,
-        "teacher_steps": 48,
-        "trajectories": 200_000,
-        "trajectory_batch": 1000,
-        "trajectory_dtype": "float16",
-        "on_policy_after": 75_000,
-        "batch_size_on_policy": 128,
-    },
+    "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
+    "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 1024, "last": 1},
     "consistency_distillation": {
         "intervals": 17,
@@ -80,6 +84,8 @@ def get_config(arg: str = "") -> ConfigDict:
             "sample_every": 10_000,
         },
         updates={"progressive": 50_000, "consistency_training": 400_000},  # of each stage
+        # A round is several evaluations.
+        batches={"draft_refine": 128, "draft_refine_aggressive": 128},
         evaluate={
             "samples": 50_000,
             "batch_size": 1000,

@@ -1,4 +1,4 @@
-"""Students of the digits teacher by every other way to distil: one network of few steps (argument ``method=NAME``).
+"""Students of the digits teacher by every way to distil (argument ``method=NAME``).
 
     drf train --config configs/digits_distilled.py:method=consistency_distillation \\
         --workdir runs/digits/consistency_distillation --config.teacher=runs/digits/teacher
@@ -8,6 +8,8 @@
 ==============================  =====================================================  ==============
 ``method``                      rows                                                   sequential calls
 ==============================  =====================================================  ==============
+``draft_refine,calls=4``        learned: draft and refine networks                     its own (8, 4, 2)
+``draft_refine_aggressive``     learned-aggressive: one network that drafts ahead      its own (8, 4, 2)
 ``step,calls=4``                step-distilled: the control at the depth of learned    its own (8, 4, 2, 1)
 ``progressive``                 progressive, halving 32 steps five times               8, 4, 2, 1
 ``consistency_distillation``    consistency-distillation, and hybrid with the teacher  1, 2, 4
@@ -25,15 +27,19 @@ from ml_collections import ConfigDict
 
 from drf_jax.configs.distilled import distilled
 
+TRAJECTORIES = {
+    "teacher_steps": 48,
+    "trajectories": 8192,
+    "trajectory_batch": 512,
+    "on_policy_after": 1500,
+    "batch_size_on_policy": 48,
+}
+"""Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
-    "step": {
-        "steps": 4,
-        "teacher_steps": 48,
-        "trajectories": 8192,
-        "trajectory_batch": 512,
-        "on_policy_after": 1500,
-        "batch_size_on_policy": 48,
-    },
+    "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
+    "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 32, "last": 1},
     "consistency_distillation": {
         "intervals": 17,
@@ -78,6 +84,8 @@ def get_config(arg: str = "") -> ConfigDict:
             "sample_every": 500,
         },
         updates={"progressive": 800},  # of each stage
+        # A round is several evaluations.
+        batches={"draft_refine": 48, "draft_refine_aggressive": 48},
         evaluate={"samples": 1797, "batch_size": 256, "metrics": ("fd",), "feature_steps": 600},
         mesh=1,
     )

@@ -4,7 +4,8 @@
         --config.teacher=runs/digits/teacher
 
 About a minute on 2 CPU cores: 600 teacher-forced updates of 48 rounds, then 200 on-policy updates of 96 rounds.
-``calls=4`` makes 2 rounds; ``smoke`` trains for 10 steps (``calls=8,smoke``).
+``calls=4`` makes 2 rounds; ``smoke`` trains for 10 steps (``calls=8,smoke``). Other ways to train these two networks,
+the aggressive mode, and every rival are in ``configs/digits_distilled.py``.
 """
 
 from ml_collections import ConfigDict
@@ -16,10 +17,11 @@ def get_config(arg: str = "") -> ConfigDict:
     if unknown := options - {"calls=4", "calls=8", "smoke"}:
         raise ValueError(f"argument {min(unknown)!r}: choose among calls=8, calls=4, smoke")
     config = ConfigDict()
-    config.task = "draft_refine"
+    config.task = "distill"
     config.seed = 0
     config.teacher = "runs/digits/teacher"
-    config.distill = {
+    config.method = {
+        "name": "draft_refine",
         "teacher_steps": 48,
         "rounds": calls // 2,
         "drafts": 3,
@@ -47,7 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if "smoke" in options:
         config.optimizer.warmup = 2
         config.train.update(steps=10, log_every=5, checkpoint_every=5, sample_every=0, batch_size=8)
-        config.distill.update(
+        config.method.update(
             trajectories=32, trajectory_batch=16, on_policy_after=5, batch_size_on_policy=4
         )
         config.evaluate.samples = 64

@@ -8,6 +8,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+ROUNDS = {
+    "step": lambda calls: {"steps": calls},
+    "draft_refine": lambda calls: {"rounds": calls // 2},
+    "draft_refine_aggressive": lambda calls: {"rounds": calls - 1},
+}
+"""What ``calls=N`` means to the methods that are trained for one number of sequential calls."""
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
 
@@ -20,17 +26,18 @@ def distilled(
     players: Mapping[str, Any],
     train: Mapping[str, Any],
     updates: Mapping[str, int],
+    batches: Mapping[str, int],
     evaluate: Mapping[str, Any],
     mesh: int = -1,
 ) -> ConfigDict:
-    """The config for ``method=NAME[,calls=N][,smoke]``.
+    """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
 
     Args:
       arg: of ``get_config``.
       methods: the options of each method.
       teacher: folder of the teacher's run.
       optimizer: its section; ``players`` is what differs in it for an adversarial student.
-      train: its section; ``updates`` are the steps of methods that take others.
+      train: its section; ``updates`` and ``batches`` are the steps and batch sizes of methods that take others.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
     """
@@ -38,10 +45,15 @@ def distilled(
     smoke = "smoke" in parts
     options = dict(part.partition("=")[::2] for part in parts if part != "smoke")
     name, calls = options.pop("method", "step"), options.pop("calls", None)
-    if options or name not in methods or (calls and name != "step"):
+    if options or name not in methods or (calls and name not in ROUNDS):
         raise ValueError(
-            f"argument {arg!r}: choose method=NAME of {', '.join(methods)}; calls=N of step; smoke"
+            f"argument {arg!r}: choose method=NAME of {', '.join(methods)}; smoke;"
+            f" calls=N of {', '.join(ROUNDS)}"
         )
+    if calls and (not calls.isdigit() or min(ROUNDS[name](int(calls)).values()) < 1):
+        raise ValueError(f"argument {arg!r}: {calls} sequential calls are not possible for {name}")
+    if name == "draft_refine" and calls and int(calls) % 2:
+        raise ValueError(f"argument {arg!r}: a round of {name} is two calls; choose an even number")
     config = ConfigDict()
     config.task = "distill"
     config.seed = 0
@@ -50,6 +62,7 @@ def distilled(
     config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}
     config.train.steps = updates.get(name, config.train.steps)
+    config.train.batch_size = batches.get(name, config.train.batch_size)
     config.mesh = {"data": mesh, "draft": 1, "model": 1, "params": "replicate"}
     config.evaluate = {
         "calls": ROWS.get(name, ()),
@@ -61,7 +74,7 @@ def distilled(
         **evaluate,
     }
     if calls:
-        config.method.steps = int(calls)
+        config.method.update(ROUNDS[name](int(calls)))
     if name == "consistency_distillation":
         config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3}
     if name == "adversarial":
@@ -78,10 +91,12 @@ def make_small(config: ConfigDict) -> None:
     config.train.update(steps=4, batch_size=8, log_every=2, checkpoint_every=2, sample_every=0)
     config.mesh.data = 1
     config.evaluate.update(samples=16, batch_size=8, metrics=("fd",), repeats=2, feature_steps=20)
-    if config.method.name == "step":
+    if config.method.name in ROUNDS:
         config.method.update(
             trajectories=16, trajectory_batch=8, on_policy_after=2, batch_size_on_policy=4
         )
+    if config.method.name.startswith("draft_refine"):
+        config.method.update(rounds=2, drafts=2)
     if config.method.name == "progressive":
         config.method.update(start=8, last=2)
         config.evaluate.calls = (4, 2)

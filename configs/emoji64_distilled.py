@@ -1,12 +1,13 @@
-"""Students of the emoji teacher, one network of few steps each (argument ``method=NAME``).
+"""Students of the emoji teacher (argument ``method=NAME``).
 
     drf train --config configs/emoji64_distilled.py:method=lcm \\
         --workdir runs/emoji/lcm --config.teacher=runs/emoji/teacher
     drf evaluate --config configs/emoji64.py --workdir runs/emoji/teacher \\
         "--config.evaluate.students=('runs/emoji/lcm',)"
 
-``method`` is ``step`` (``calls=4`` says in how many), ``progressive``, ``consistency_distillation`` (with a hybrid),
-``consistency_training``, ``lcm``, ``lcm_lora`` or ``adversarial``. Every student with a teacher is shown guidance
+``method`` is ``draft_refine``, ``draft_refine_aggressive`` or ``step`` (of which ``calls=4`` says in how many calls),
+``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``, ``lcm``, ``lcm_lora`` or
+``adversarial``. Every student with a teacher is shown guidance
 weights from 1 to 4 and takes the weight as an input: ``--config.evaluate.guidance=3`` samples with it. The teacher may
 be conditioned on captions, too (``configs/emoji64.py:captions``): its students then are.
 
@@ -19,17 +20,21 @@ from ml_collections import ConfigDict
 from drf_jax.configs.distilled import distilled
 
 GUIDANCE = (1.0, 4.0)
+TRAJECTORIES = {
+    "teacher_steps": 48,
+    "trajectories": 24_000,
+    "trajectory_batch": 500,
+    "trajectory_dtype": "float16",
+    "on_policy_after": 5000,
+    "batch_size_on_policy": 64,
+    "guidance": GUIDANCE,
+}
+"""Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
-    "step": {
-        "steps": 4,
-        "teacher_steps": 48,
-        "trajectories": 24_000,
-        "trajectory_batch": 500,
-        "trajectory_dtype": "float16",
-        "on_policy_after": 5000,
-        "batch_size_on_policy": 64,
-        "guidance": GUIDANCE,
-    },
+    "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
+    "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 64, "last": 1, "guidance": GUIDANCE},
     "consistency_distillation": {
         "intervals": 17,
@@ -76,6 +81,8 @@ def get_config(arg: str = "") -> ConfigDict:
             "sample_every": 2000,
         },
         updates={"progressive": 2000},  # of each stage
+        # A round is several evaluations.
+        batches={"draft_refine": 32, "draft_refine_aggressive": 32},
         evaluate={
             "samples": 10_000,
             "batch_size": 256,

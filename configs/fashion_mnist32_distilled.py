@@ -1,28 +1,33 @@
-"""Students of the Fashion-MNIST teacher, one network of few steps each (argument ``method=NAME``).
+"""Students of the Fashion-MNIST teacher (argument ``method=NAME``).
 
     drf train --config configs/fashion_mnist32_distilled.py:method=adversarial \\
         --workdir runs/fashion_mnist/adversarial --config.teacher=runs/fashion_mnist/teacher
     drf evaluate --config configs/fashion_mnist32.py --workdir runs/fashion_mnist/teacher \\
         "--config.evaluate.students=('runs/fashion_mnist/adversarial',)"
 
-``method`` is ``step`` (``calls=4`` says in how many), ``progressive``, ``consistency_distillation`` (with a hybrid),
-``consistency_training``, ``lcm``, ``lcm_lora`` or ``adversarial``. For one H100. Not yet run. ``smoke`` trains for a
-few updates, in seconds on a CPU (``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
+``method`` is ``draft_refine``, ``draft_refine_aggressive`` or ``step`` (of which ``calls=4`` says in how many calls),
+``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``, ``lcm``, ``lcm_lora`` or
+``adversarial``. For one H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU
+(``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
 """
 
 from ml_collections import ConfigDict
 
 from drf_jax.configs.distilled import distilled
 
+TRAJECTORIES = {
+    "teacher_steps": 48,
+    "trajectories": 24_000,
+    "trajectory_batch": 1000,
+    "on_policy_after": 2500,
+    "batch_size_on_policy": 128,
+}
+"""Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
-    "step": {
-        "steps": 4,
-        "teacher_steps": 48,
-        "trajectories": 24_000,
-        "trajectory_batch": 1000,
-        "on_policy_after": 2500,
-        "batch_size_on_policy": 128,
-    },
+    "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
+    "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 64, "last": 1},
     "consistency_distillation": {
         "intervals": 17,
@@ -67,6 +72,8 @@ def get_config(arg: str = "") -> ConfigDict:
             "sample_every": 1000,
         },
         updates={"progressive": 1000},  # of each stage
+        # A round is several evaluations.
+        batches={"draft_refine": 64, "draft_refine_aggressive": 64},
         evaluate={
             "samples": 10_000,
             "batch_size": 512,

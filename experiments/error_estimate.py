@@ -56,8 +56,9 @@ def round_errors(
     system: System, slots: tuple, x: State, cond: Cond, loop: Loop
 ) -> Float[Array, "b both rounds"]:
     """e_r and δ_r of every round with one refinement, from the start ``x``."""
+    told = system.told(cond, len(x))
     made = driffusion.sample(
-        *slots, system.process, system.rounds, x, cond, system.form, loop=loop, record=True
+        *slots, system.process, system.rounds, x, told, system.form, loop=loop, record=True
     )
     ends = made.trace.refined[:, -1]
     anchors = jnp.concatenate([x[None], ends[:-1]])

@@ -28,9 +28,9 @@ from drf_jax.evaluation.reference import make_reference
 from drf_jax.evaluation.report import Row, markdown_table, row, write_results
 from drf_jax.networks.quantised import with_quantised
 from drf_jax.runs.compare import numbers
+from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.features import extractor_of
 from drf_jax.runs.keys import SAMPLE, root_key
-from drf_jax.runs.students import load_students
 from drf_jax.runs.teacher import Teacher, load_teacher, teacher_method
 from drf_jax.sampling.draft import LearnedDrafter
 from drf_jax.sampling.method import Method
@@ -112,7 +112,7 @@ def main(folder: str, students: list[str], samples: int, out: Path, command: str
     own = teacher_method(teacher.config, teacher.data, teacher.denoiser)
     kind = teacher.config["sampler"].get("step", "ddim")
     methods = [dataclasses.replace(own, name=f"{kind}-{own.sequential_calls}")]
-    methods += [each.method for path in students for each in load_students(path, teacher)]
+    methods += [each.method for path in students for each in load_distilled(path, teacher)]
     path = out / "results" / f"int8_{teacher.data.name}.json"
     config = {"samples": samples, "teacher_sha256": teacher.sha256}
     save = lambda rows: write_results(path, rows, config, command)

@@ -47,8 +47,8 @@ from drf_jax.evaluation.reference import state_features, stored
 from drf_jax.evaluation.report import FAMILIES, family
 from drf_jax.evaluation.statistics import Statistics, empty, statistics_of, update
 from drf_jax.runs.compare import cost_of
+from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.evaluate import fingerprint
-from drf_jax.runs.students import load_students
 from drf_jax.sampling.method import Method
 from drf_jax.workdir import read_config
 
@@ -111,7 +111,7 @@ def students(bench: Bench, folder: str, weight: float) -> list[Entry]:
     if weight != 1:
         config["evaluate"] |= {"guidance": weight}
     try:
-        made = load_students(folder, bench.teacher, config)
+        made = load_distilled(folder, bench.teacher, config)
     except UserError:
         if weight == 1:
             raise

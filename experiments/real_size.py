@@ -18,6 +18,7 @@ from drf_jax.errors import UserError
 from drf_jax.latents.space import LatentSpace
 from drf_jax.networks.attention import resolve_backend
 from drf_jax.networks.autoencoder import Autoencoder, Decoder
+from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.drafter import DraftNetwork
 from drf_jax.networks.network import Backbone, DenoisingNetwork
 from drf_jax.networks.refiner import RefineNetwork
@@ -126,7 +127,8 @@ def random_denoiser(backbone: Backbone, shape: tuple[int, ...]) -> Denoiser:
 def learned_networks(backbone: Backbone) -> tuple[DraftNetwork, RefineNetwork]:
     """A draft and a refine network that are told the guidance weight."""
     backbone = dataclasses.replace(backbone, guidance=True)
-    return DraftNetwork(backbone, LEARNED_DRAFTS), RefineNetwork(backbone, LEARNED_DRAFTS)
+    mixer = CrossDraft(LEARNED_DRAFTS, backbone.heads, backbone.dtype)
+    return DraftNetwork(backbone, LEARNED_DRAFTS), RefineNetwork(backbone, LEARNED_DRAFTS, mixer)
 
 
 @functools.lru_cache(maxsize=1)

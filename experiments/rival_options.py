@@ -12,26 +12,28 @@ from drf_jax.runs.processes import Deadline
 ROOT = Path(__file__).resolve().parents[1]
 CALLS = (1, 2, 4, 8)
 ANY_DEPTH = {"evaluate.calls": CALLS}
-STUDENTS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "learned-4": ("learned", "calls=4", {}),
-    "step-4": ("distilled", "method=step,calls=4", {}),
+STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "learned-4": ("draft_refine,calls=4", {}),
+    "learned-aggressive-4": ("draft_refine_aggressive,calls=4", {}),
+    "step-4": ("step,calls=4", {}),
     "consistency_distillation": (
-        "distilled",
-        "method=consistency_distillation",
+        "consistency_distillation",
         ANY_DEPTH | {"evaluate.hybrid.rounds": (1, 2, 4)},
     ),
-    "progressive": ("distilled", "method=progressive", {}),
-    "lcm": ("distilled", "method=lcm", ANY_DEPTH),
-    "adversarial": ("distilled", "method=adversarial", {}),
-    "consistency_training": ("distilled", "method=consistency_training", ANY_DEPTH),
-    "lcm_lora": ("distilled", "method=lcm_lora", ANY_DEPTH),
-    "learned-2": ("learned", "calls=2", {}),
-    "step-2": ("distilled", "method=step,calls=2", {}),
-    "learned-8": ("learned", "calls=8", {}),
-    "step-8": ("distilled", "method=step,calls=8", {}),
-    "step-1": ("distilled", "method=step,calls=1", {}),
+    "progressive": ("progressive", {}),
+    "lcm": ("lcm", ANY_DEPTH),
+    "adversarial": ("adversarial", {}),
+    "consistency_training": ("consistency_training", ANY_DEPTH),
+    "lcm_lora": ("lcm_lora", ANY_DEPTH),
+    "learned-2": ("draft_refine,calls=2", {}),
+    "learned-aggressive-2": ("draft_refine_aggressive,calls=2", {}),
+    "step-2": ("step,calls=2", {}),
+    "learned-8": ("draft_refine,calls=8", {}),
+    "learned-aggressive-8": ("draft_refine_aggressive,calls=8", {}),
+    "step-8": ("step,calls=8", {}),
+    "step-1": ("step,calls=1", {}),
 }
-"""Name -> the config's file, its argument, and the rows beyond the config's own."""
+"""Name -> the config's method, and the rows beyond the config's own."""
 SMOKE = tuple(name for name in STUDENTS if name[-1] not in "128")
 FREE = "training-free"
 
@@ -89,10 +91,10 @@ def say(text: str) -> None:
 def offered(o: Options) -> dict[str, tuple[str, dict[str, Any]]]:
     """The students that the data set's configs have: name -> config, changes."""
     found = {}
-    for name, (suffix, arg, changes) in STUDENTS.items():
-        spec = o.spec(suffix, arg)
-        if not Path(spec.partition(":")[0]).exists() or (o.smoke and name not in SMOKE):
+    for name, (method, changes) in STUDENTS.items():
+        if o.smoke and name not in SMOKE:
             continue
+        spec = o.spec("distilled", f"method={method}")
         try:
             load_config(spec)
         except UserError as error:

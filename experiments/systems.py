@@ -19,9 +19,12 @@ from jaxtyping import Array, Float
 
 from drf_jax import build
 from drf_jax.denoiser import DenoiserLike
+from drf_jax.errors import UserError
+from drf_jax.objectives.guidance import KEY
 from drf_jax.process.prediction import Prediction, expand
 from drf_jax.process.schedule import Process
-from drf_jax.runs.student import load_student
+from drf_jax.runs.distil import load_distilled, load_stages
+from drf_jax.runs.distillation.draft_refine import DraftRefineStage
 from drf_jax.runs.teacher import Teacher
 from drf_jax.sampling import driffusion
 from drf_jax.sampling.draft import Drafter
@@ -49,6 +52,8 @@ class System:
     form: str
     depends_on: tuple[Any, ...] = ()
     """Besides the teacher and what is above, as JSON values."""
+    guided: bool = False
+    """Whether the slots' networks are to be told the guidance weight, which is 1 here."""
 
     @property
     def rounds(self) -> driffusion.Rounds:
@@ -62,6 +67,10 @@ class System:
         most = max(end - start for start, end in bounds)
         index = [np.minimum(start + np.arange(most + 1), end) for start, end in bounds]
         return self.serial_grid[np.stack(index)]
+
+    def told(self, cond: Cond, b: int) -> Cond:
+        """The conditioning of ``b`` samples as the slots' networks take it."""
+        return {**(cond or {}), KEY: jnp.ones(b)} if self.guided else cond
 
     def cost(self, refinements: int) -> tuple[int, int]:
         """(sequential calls, network evaluations) of a sample without tolerance."""
@@ -94,21 +103,24 @@ def learned(teacher: Teacher, folder: str | Path) -> System:
     Raises:
       UserError: the folder holds no such run of this teacher.
     """
-    student = load_student(folder, teacher)
-    distill, process = build.distill(read_config(folder)), teacher.denoiser.process
-    drafter, refiner = student.method.sampler.args[0]
+    folder = Path(folder)
+    _, (stage, *_), (params, *_) = load_stages(read_config(folder), folder, teacher)
+    if not isinstance(stage, DraftRefineStage):
+        raise UserError(f"{folder}: config.method.name is not a draft–refine one")
+    process = teacher.denoiser.process
+    [trained] = load_distilled(folder, teacher)
     return System(
-        student.method.name,
+        trained.method.name,
         "learned",
-        drafter,
-        refiner,
+        *stage.student.slots(params),
         teacher.denoiser,
         process,
-        build.student_grid(process, distill),
-        make_grid(distill.grid, process, distill.teacher_steps),
-        distill.drafts,
-        distill.form,
-        student.depends_on,
+        stage.times,
+        make_grid(stage.spec.grid, process, stage.spec.teacher_steps),
+        stage.spec.drafts,
+        stage.spec.form,
+        trained.depends_on,
+        stage.pair.guided,
     )
 
 
@@ -155,6 +167,7 @@ def final_state(
     loop: Loop,
 ) -> tuple[State, Float[Array, "b 2"]]:
     """Where m refinements a round lead, and each sample's (sequential calls, network evaluations)."""
+    cond = system.told(cond, len(x))
     if refinements == 0:
         x = drafts_only(slots[0], system.process, system.rounds, x, cond, loop)
         return x, jnp.tile(jnp.array(system.cost(0), jnp.float32), (len(x), 1))

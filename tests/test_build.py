@@ -57,8 +57,8 @@ def test_committed_configs_are_read_whole(arg):
         read(config)
     for calls in (8, 4):
         learned = digits_learned.get_config(",".join(filter(None, [f"calls={calls}", arg])))
-        assert build.task(learned) == "draft_refine"
-        assert 2 * build.distill(learned).rounds == calls
+        assert build.task(learned) == "distill"
+        assert 2 * build.distillation_spec(learned).rounds == calls
         assert build.methods(learned, BLANK, DATA, COMPILED) == []
 
 
@@ -78,7 +78,7 @@ def test_rows_are_named_by_what_they_cost():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (teacher(task="techer"), "config.task = 'techer': choose one of distill, draft_refine"),
+        (teacher(task="techer"), "config.task = 'techer': choose one of distill, teacher"),
         (teacher(task=None), "config.task = None: choose one of"),
         (teacher(foo=1), "config.foo: unknown key; allowed: task, seed, data"),
         (teacher(process=None), "config.process is missing; it must be a section"),
@@ -98,10 +98,8 @@ def test_task_checks_the_keys_of_the_whole_config(config, message):
 
 
 def test_check_task_names_the_place():
-    build.check_task(student(), "draft_refine", "runs/a")
-    with pytest.raises(
-        UserError, match=r"runs/a: config\.task is 'draft_refine', and 'teacher' is"
-    ):
+    build.check_task(student(), "distill", "runs/a")
+    with pytest.raises(UserError, match=r"runs/a: config\.task is 'distill', and 'teacher' is"):
         build.check_task(student(), "teacher", "runs/a")
 
 
@@ -147,21 +145,30 @@ def test_check_task_names_the_place():
         (build.mesh, teacher(mesh__data=9), "mesh: data=9 .* does not make 8 devices"),
         (build.mesh, teacher(mesh__data=0), "mesh: data=0 "),
         (
-            build.distill,
-            student(distill__drafts=60),
-            r"rounds × \(drafts \+ 1\) = 2 × .* = 122 must",
+            build.distillation_spec,
+            student(method__rounds=0),
+            "config.method.rounds = 0: must be at least 1",
         ),
         (
-            build.distill,
-            student(distill__rounds=0),
-            "config.distill.rounds = 0: must be at least 1",
+            build.distillation_spec,
+            student(method__form="x"),
+            "config.method.form = 'x': choose one of data, noise",
         ),
         (
-            build.distill,
-            student(distill__form="x"),
-            "config.distill.form = 'x': choose one of noise",
+            build.distillation_spec,
+            student(method__trajectory_dtype="f2"),
+            "trajectory_dtype = 'f2': choose",
         ),
-        (build.distill, student(distill__trajectory_dtype="f2"), "trajectory_dtype = 'f2': choose"),
+        (
+            build.distillation_spec,
+            student(method__cross_draft="low"),
+            "config.method.cross_draft = 'low': choose one of every_block, none",
+        ),
+        (
+            build.distillation_spec,
+            student(method__gradient="cut"),
+            "config.method.gradient = 'cut': choose one of stopped, through",
+        ),
         (build.evaluate, teacher(evaluate__samples=0), "config.evaluate.samples = 0: must be at"),
         (
             build.evaluate,
@@ -292,18 +299,3 @@ def test_convolutions_on_a_cpu_get_the_python_loop():
 def test_explicit_mesh_sizes_take_the_first_devices(sizes, count):
     mesh = build.mesh({"mesh": dict(zip(("data", "draft", "model"), sizes, strict=True))})
     assert list(mesh.devices.flat) == jax.devices()[:count]
-
-
-def test_students_grid_is_the_teachers_at_the_nodes_of_its_rounds():
-    spec = build.distill(student())
-    grid = build.student_grid(CosineVP(), spec)
-    assert spec.stride == 6 and len(grid) == spec.rounds * (spec.drafts + 1) + 1
-    np.testing.assert_array_equal(grid, np.linspace(CosineVP().t_max, 0, 49)[::6])
-
-
-def test_learned_method_costs_two_calls_a_round():
-    spec = build.distill(student())
-    made = build.student(teacher(), NETWORK, spec.drafts, spec.form)
-    method = build.learned_method("learned-4", made, {"drafter": {}, "refiner": {}}, spec, COMPILED)
-    assert (method.sequential_calls, method.network_evaluations) == (4, 8)
-    assert (method.mode, method.drafts) == ("learned", 3)

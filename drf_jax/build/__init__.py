@@ -1,7 +1,7 @@
 """From a config to typed objects: the one place with tables of names.
 
-Nothing below this package sees a ConfigDict. A config describes one run: ``task`` is ``teacher`` (denoising),
-``draft_refine`` (distillation of the two networks from a teacher's run) or ``distill`` (of one network of few steps).
+Nothing below this package sees a ConfigDict. A config describes one run: ``task`` is ``teacher`` (denoising) or
+``distill`` (of a teacher's run, by one of ``METHODS``).
 """
 
 from drf_jax.build.data import source, split
@@ -13,19 +13,13 @@ from drf_jax.build.distillation import (
     ConsistencyDistillation,
     ConsistencyTraining,
     Distillation,
+    DraftRefine,
+    DraftRefineAggressive,
     LatentConsistency,
     LatentConsistencyLora,
     Progressive,
     Step,
     distillation_spec,
-)
-from drf_jax.build.draft_refine import (
-    Distill,
-    distill,
-    init_student,
-    learned_method,
-    student,
-    student_grid,
 )
 from drf_jax.build.evaluation import Evaluate, EvaluateDistilled, Hybrid, evaluate, methods
 from drf_jax.build.network import BACKBONES, backbone, init_teacher
@@ -34,7 +28,6 @@ from drf_jax.build.processes import PROCESSES, output, process
 from drf_jax.build.run import (
     TASKS,
     DistilledRun,
-    StudentRun,
     TeacherRun,
     Train,
     check_task,
@@ -56,9 +49,10 @@ __all__ = [
     "Adversarial",
     "ConsistencyDistillation",
     "ConsistencyTraining",
-    "Distill",
     "Distillation",
     "DistilledRun",
+    "DraftRefine",
+    "DraftRefineAggressive",
     "Evaluate",
     "EvaluateDistilled",
     "Hybrid",
@@ -68,19 +62,15 @@ __all__ = [
     "Objective",
     "Progressive",
     "Step",
-    "StudentRun",
     "TeacherRun",
     "Train",
     "backbone",
     "check_task",
     "denoising",
-    "distill",
     "distillation_spec",
     "evaluate",
     "guided",
-    "init_student",
     "init_teacher",
-    "learned_method",
     "loop",
     "measured",
     "mesh",
@@ -93,8 +83,6 @@ __all__ = [
     "sampler_spec",
     "source",
     "split",
-    "student",
-    "student_grid",
     "task",
     "train",
 ]

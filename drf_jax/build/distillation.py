@@ -17,13 +17,17 @@ from drf_jax.networks.lora import KERNELS
 from drf_jax.objectives.consistency import PAIR_WEIGHTINGS
 from drf_jax.objectives.discretisation import PROPOSALS
 from drf_jax.objectives.distance import DISTANCES
+from drf_jax.objectives.draft_refine import GRADIENTS
 from drf_jax.objectives.progressive import halvings
 from drf_jax.objectives.target import TARGETS
 from drf_jax.process.weighting import WEIGHTINGS
 from drf_jax.sampling.step import STEPS
+from drf_jax.sampling.transition import FORMS
 
 PATH = "config.method"
 UNGUIDED = (1.0, 1.0)
+CROSS_DRAFT = dict.fromkeys(("every_block", "none"))
+DTYPES = dict.fromkeys(("float32", "float16"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,8 +67,51 @@ class Step(Distillation):
             raise UserError(
                 f"{PATH}.steps = {self.steps}: must divide teacher_steps = {self.teacher_steps}"
             )
-        dtypes = dict.fromkeys(("float32", "float16"))
-        choose(dtypes, self.trajectory_dtype, f"{PATH}.trajectory_dtype")
+        choose(DTYPES, self.trajectory_dtype, f"{PATH}.trajectory_dtype")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftRefine(Distillation):
+    """`drf_jax.objectives.draft_refine`: ``rounds`` rounds of ``drafts`` drafts, on as many cached trajectories of the
+    teacher; two sequential calls and drafts + 1 steps a round.
+
+    From update ``on_policy_after`` on on-policy, with batches of ``batch_size_on_policy`` (0: the training's divided by
+    rounds).
+    """
+
+    rounds: int
+    drafts: int
+    trajectories: int
+    teacher_steps: int = 48
+    form: str = "data"
+    draft_weight: float = 1.0
+    cross_draft: str = "every_block"
+    """Where the drafts see each other, of `CROSS_DRAFT`."""
+    gradient: str = "through"
+    """Whether the refined states' gradient runs through the drafts, of `drf_jax.objectives.draft_refine.GRADIENTS`."""
+    on_policy_after: int = 0
+    batch_size_on_policy: int = 0
+    trajectory_batch: int = 256
+    trajectory_dtype: str = "float32"
+    family: ClassVar[str] = "learned"
+
+    def __post_init__(self):
+        super().__post_init__()
+        positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
+        at_least(1, self, PATH, *positive)
+        at_least(0, self, PATH, "draft_weight", "on_policy_after", "batch_size_on_policy")
+        choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")
+        choose(CROSS_DRAFT, self.cross_draft, f"{PATH}.cross_draft")
+        choose(GRADIENTS, self.gradient, f"{PATH}.gradient")
+        choose(DTYPES, self.trajectory_dtype, f"{PATH}.trajectory_dtype")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftRefineAggressive(DraftRefine):
+    """The same with one network that also drafts the next round (`drf_jax.networks.ahead`): one sequential call and
+    ``drafts`` steps a round, and one call before the first."""
+
+    family: ClassVar[str] = "learned-aggressive"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,6 +238,8 @@ def check_consistency(spec: ConsistencyDistillation | ConsistencyTraining) -> No
 
 
 METHODS: dict[str, type[Distillation]] = {
+    "draft_refine": DraftRefine,
+    "draft_refine_aggressive": DraftRefineAggressive,
     "step": Step,
     "progressive": Progressive,
     "consistency_distillation": ConsistencyDistillation,

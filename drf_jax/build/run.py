@@ -28,20 +28,6 @@ class TeacherRun:
 
 
 @dataclasses.dataclass(frozen=True)
-class StudentRun:
-    """The keys of a student's config; ``teacher`` is the folder of the teacher's run."""
-
-    task: str
-    seed: int
-    teacher: str
-    distill: dict
-    optimizer: dict
-    train: dict
-    mesh: dict
-    evaluate: dict
-
-
-@dataclasses.dataclass(frozen=True)
 class DistilledRun:
     """The keys of a config that distils a teacher by one of `drf_jax.build.distillation.METHODS`."""
 
@@ -55,7 +41,7 @@ class DistilledRun:
     evaluate: dict
 
 
-TASKS = {"teacher": TeacherRun, "draft_refine": StudentRun, "distill": DistilledRun}
+TASKS = {"teacher": TeacherRun, "distill": DistilledRun}
 
 
 def task(config: Mapping[str, Any]) -> str:

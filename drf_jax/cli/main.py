@@ -47,10 +47,9 @@ PROFILED = 5
 
 def train(f: flags.FlagValues, command: str) -> None:
     from drf_jax.runs.distil import train_distilled
-    from drf_jax.runs.student import train_student
     from drf_jax.runs.teacher import train_teacher
 
-    runs = {"teacher": train_teacher, "draft_refine": train_student, "distill": train_distilled}
+    runs = {"teacher": train_teacher, "distill": train_distilled}
     if f.profile:
         with f.config.unlocked():
             f.config.train.profile = PROFILED

@@ -54,7 +54,9 @@ def depth_figure(
         left = label + column * (count * side + gap)
         title = f"{n} call{'s' if n > 1 else ''}"
         figure.text(left / wide, 1 - 0.2 / tall, title, weight="bold", **text)
-    figure.text(0.1 / wide, 0.08 / tall, "the same noises in every block", fontsize=7.5, color="#777777")
+    figure.text(
+        0.1 / wide, 0.08 / tall, "the same noises in every block", fontsize=7.5, color="#777777"
+    )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=200, facecolor="white")

@@ -92,7 +92,7 @@ FAMILIES = (
     *("ddim", "ddpm", "heun", "dpmpp-2m", "unipc", "paradigms", "srds", "progressive"),
     *("step-distilled", "consistency-distillation", "consistency-training", "lcm", "lcm-lora"),
     *("adversarial", "pfgmpp", "driffusion-conservative", "driffusion-aggressive", "learned"),
-    "hybrid",
+    *("learned-aggressive", "hybrid"),
 )
 
 

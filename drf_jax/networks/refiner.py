@@ -19,7 +19,7 @@ class RefineNetwork(nn.Module):
     """``(drafts [k, b, ...], times [k, b], cond [b, ...]) -> [k, b, ...]`` in the drafts' dtype.
 
     Parameters: ``embed, trunk, head`` as in the teacher, and ``trunk/mix_<i>`` for the cross-draft
-    attention.
+    attention, ``mixer``; None: the drafts do not see each other.
 
     Raises:
       UserError: the number of drafts isn't ``drafts``.
@@ -27,11 +27,11 @@ class RefineNetwork(nn.Module):
 
     backbone: Backbone
     drafts: int
+    mixer: CrossDraft | None
 
     def setup(self) -> None:
-        mixer = CrossDraft(self.drafts, self.backbone.heads, self.backbone.dtype)
         self.embed = self.backbone.embed()
-        self.trunk = self.backbone.trunk(mixer)
+        self.trunk = self.backbone.trunk(self.mixer)
         self.head = self.backbone.head()
 
     def __call__(self, drafts: Drafts, times: Times, cond: Cond = None) -> Drafts:

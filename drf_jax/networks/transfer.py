@@ -63,9 +63,8 @@ def drafter_from_teacher(params: Params, teacher_params: Params, drafts: int) ->
       teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone.
       drafts: number of heads K.
     """
-    repeat = lambda leaf: jnp.broadcast_to(leaf, (drafts, *leaf.shape))
     rest = {name: tree for name, tree in teacher_params.items() if name != "head"}
-    source = {**rest, "heads": jax.tree.map(repeat, teacher_params["head"])}
+    source = {**rest, "heads": repeated(teacher_params["head"], drafts)}
     return overlay(params, source, own=f"targets/|{GUIDANCE}")
 
 
@@ -77,3 +76,20 @@ def refiner_from_teacher(params: Params, teacher_params: Params) -> Params:
       teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone.
     """
     return overlay(params, teacher_params, own=rf"trunk/mix_\d+/|{GUIDANCE}")
+
+
+def ahead_from_teacher(params: Params, teacher_params: Params, drafts: int) -> Params:
+    """``AheadNetwork`` parameters that give the teacher's output for every draft, and the last one's for what follows.
+
+    Args:
+      params: freshly initialised parameters of the network.
+      teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone.
+      drafts: number of heads K that look ahead.
+    """
+    source = {**teacher_params, "ahead": repeated(teacher_params["head"], drafts)}
+    return overlay(params, source, own=rf"trunk/mix_\d+/|{GUIDANCE}")
+
+
+def repeated(params: Params, drafts: int) -> Params:
+    """With a leading axis of ``drafts`` copies."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (drafts, *leaf.shape)), params)

@@ -8,16 +8,18 @@ states at the same times, in units of v: a DDIM jump t → u is x_u = (…) x_t 
 
     L = w_d mean_j ‖d_j − x*_j‖² / c(t_0, t_j)²  +  mean_j ‖r_j − x*_j‖² / c(t_0, t_j)²                (2)
 
-`TeacherForced` starts one random round per trajectory at the teacher's own state: cheap, and never drifts.
-`OnPolicy` walks all rounds from the noise, each from the state the student itself reached (no gradient through it), so
-later rounds learn to mend what earlier ones did.
+`TeacherForced` starts one random round per trajectory at the teacher's own state, and an aggressive student remembers a
+call at the teacher's states before it: cheap, and never drifts.
+`OnPolicy` walks all rounds from the noise, each from the state the student itself reached (no gradient through it, but
+through what an aggressive student remembers), so later rounds learn to mend what earlier ones did.
 
-Both train one parameter tree ``{"drafter": ..., "refiner": ...}`` on batches ``{"states": [b, n + 1, *state],
-"cond": ...}``. The gradient of the refined states runs through the drafts.
+Both train the parameters of a `drf_jax.sampling.learned.Student` on batches ``{"states": [b, n + 1, *state],
+"cond": ...}``. The gradient of the refined states runs through the drafts, unless ``between`` stops it.
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,29 +27,19 @@ from jaxtyping import Array, Float
 
 from drf_jax.process.prediction import expand
 from drf_jax.process.schedule import Process
-from drf_jax.sampling.draft import LearnedDrafter
 from drf_jax.sampling.driffusion import one_round
-from drf_jax.sampling.refine import LearnedRefiner
-from drf_jax.typing import Cond, Metrics, Network, Params, PerExample, PRNGKey, State, Times
+from drf_jax.sampling.learned import Student
+from drf_jax.typing import Cond, Drafts, Metrics, Params, PerExample, PRNGKey, State, Times
+
+Between = Callable[[Drafts], Drafts]
 
 
-@dataclasses.dataclass(frozen=True)
-class Student:
-    """The learned system without its parameters: two networks and how a round is cut."""
+def through(drafts: Drafts) -> Drafts:
+    """The gradient of the refined states runs through the drafts."""
+    return drafts
 
-    drafter: Network
-    refiner: Network
-    process: Process
-    output: str
-    form: str
 
-    def slots(self, params: Params) -> tuple[LearnedDrafter, LearnedRefiner]:
-        """The sampler's two slots, filled."""
-        shared = (self.process, self.output)
-        return (
-            LearnedDrafter(params["drafter"], self.drafter, *shared),
-            LearnedRefiner(params["refiner"], self.refiner, *shared),
-        )
+GRADIENTS: dict[str, Between] = {"through": through, "stopped": jax.lax.stop_gradient}
 
 
 def jump_scale(process: Process, t: Times, u: Times) -> Times:
@@ -71,21 +63,25 @@ def state_loss(
 def round_loss(
     student: Student,
     params: Params,
+    memory: Any,
     x: State,
     targets: Float[Array, "m b *state"],
     times: Float[Array, "nodes b"],
+    last_interior: float | Float[Array, ""],
     cond: Cond,
     draft_weight: float,
-) -> tuple[PerExample, Metrics, State]:
-    """Equation (2) for one round from anchor x: (loss, metrics, where the round ended)."""
-    drafts, refined = one_round(
-        student.process, student.form, *student.slots(params), x, times, cond
+    between: Between = through,
+) -> tuple[PerExample, Metrics, tuple[State, Any]]:
+    """Equation (2) for one round from anchor x: (loss, metrics, what the next round starts from)."""
+    slots = student.slots(params)
+    drafts, refined, end = one_round(
+        student.process, student.form, *slots, memory, x, times, last_interior, cond, between
     )
     k = len(drafts)
     draft = state_loss(student.process, drafts, targets[:k], times[0], times[1 : k + 1]).mean(0)
     refine = state_loss(student.process, refined.states, targets, times[0], times[1:])
     metrics = {"draft": draft, "refine": refine.mean(0), "end": refine[-1]}
-    return draft_weight * draft + refine.mean(0), metrics, refined.states[-1]
+    return draft_weight * draft + refine.mean(0), metrics, end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,19 +92,22 @@ class TeacherForced:
     grid: tuple[float, ...]
     rounds: int
     draft_weight: float = 1.0
+    between: Between = through
 
     def __call__(
         self, params: Params, frozen: Params, batch: dict, key: PRNGKey
     ) -> tuple[PerExample, Metrics]:
-        states = jnp.moveaxis(batch["states"], 1, 0)
-        nodes, b = (len(self.grid) - 1) // self.rounds, states.shape[1]
+        states, cond = jnp.moveaxis(batch["states"], 1, 0), batch["cond"]
+        grid, b = jnp.asarray(self.grid, states.dtype), states.shape[1]
+        steps, k = self.student.steps, self.student.drafts
         which = jax.random.randint(key, (b,), 0, self.rounds)
-        index = which * nodes + jnp.arange(nodes + 1)[:, None]
-        picked = states[index, jnp.arange(b)]
-        times = jnp.asarray(self.grid, states.dtype)[index]
-        loss, metrics, _ = round_loss(
-            self.student, params, picked[0], picked[1:], times, batch["cond"], self.draft_weight
-        )
+        at = lambda index: (states[index, jnp.arange(b)], grid[index])
+        before = which * steps - jnp.arange(k)[::-1, None]
+        memory = self.student.memory(params, *at(jnp.maximum(before, 0)), cond)
+        picked, times = at(which * steps + jnp.arange(steps + 1)[:, None])
+        x, targets = picked[0], picked[1:]
+        options = (grid[-2], cond, self.draft_weight, self.between)
+        loss, metrics, _ = round_loss(self.student, params, memory, x, targets, times, *options)
         return loss, metrics
 
 
@@ -123,23 +122,29 @@ class OnPolicy:
     grid: tuple[float, ...]
     rounds: int
     draft_weight: float = 1.0
+    between: Between = through
     scan: Callable = jax.lax.scan
 
     def __call__(
         self, params: Params, frozen: Params, batch: dict, key: PRNGKey
     ) -> tuple[PerExample, Metrics]:
-        states = jnp.moveaxis(batch["states"], 1, 0)
-        nodes, b = (len(self.grid) - 1) // self.rounds, states.shape[1]
-        grid = jnp.asarray(self.grid, states.dtype)
-        index = jnp.arange(self.rounds)[:, None] * nodes + jnp.arange(nodes + 1)
+        states, cond = jnp.moveaxis(batch["states"], 1, 0), batch["cond"]
+        grid, b = jnp.asarray(self.grid, states.dtype), states.shape[1]
+        steps = self.student.steps
+        index = jnp.arange(self.rounds)[:, None] * steps + jnp.arange(steps + 1)
+        options = (grid[-2], cond, self.draft_weight, self.between)
 
-        def body(x, at):
+        def body(carry, at):
+            x, memory = carry
             targets, times = at
-            times = jnp.broadcast_to(times[:, None], (nodes + 1, b))
-            loss, metrics, end = round_loss(
-                self.student, params, x, targets, times, batch["cond"], self.draft_weight
+            times = jnp.broadcast_to(times[:, None], (steps + 1, b))
+            loss, metrics, (x, memory) = round_loss(
+                self.student, params, memory, x, targets, times, *options
             )
-            return jax.lax.stop_gradient(end), (loss, metrics)
+            return (jax.lax.stop_gradient(x), memory), (loss, metrics)
 
-        _, (loss, metrics) = self.scan(body, states[0], (states[index[:, 1:]], grid[index]))
+        drafter, _ = self.student.slots(params)
+        memory = drafter.start(states[0], jnp.full(b, grid[0]), cond)
+        rounds = (states[index[:, 1:]], grid[index])
+        _, (loss, metrics) = self.scan(body, (states[0], memory), rounds)
         return loss.mean(0), jax.tree.map(lambda m: m.mean(0), metrics)

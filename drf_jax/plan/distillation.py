@@ -1,8 +1,8 @@
-"""The programs of a run that distils a teacher into a network of few steps.
+"""The programs of a run that distils a teacher.
 
     train       one update; of several stages (progressive distillation) the first stage's
     stage-8 …   one update of that stage
-    on_policy   one update of the second phase, of a method that has two (step)
+    on_policy   one update of the second phase, of a method that has two (draft_refine, step)
     sample      a row of the student's table: the first one unless another is named
 
 The stages are those of `drf_jax.runs.distillation`. What they read before their first update (images, trajectories, a
@@ -48,7 +48,7 @@ class PlannedSetting(Setting):
         return lambda update: batch
 
     def trajectories(
-        self, walk: Walk, spec: build.Step, path: Path
+        self, walk: Walk, spec: build.Step | build.DraftRefine, path: Path
     ) -> Callable[[int, int], Callable[[int], dict[str, Any]]]:
         def batches(size: int, seed: int) -> Callable[[int], dict[str, Any]]:
             batch = trajectories(self.teacher.data, walk, size)
@@ -79,7 +79,7 @@ def examples(data: Source, size: int) -> dict[str, Any]:
 
 def trajectories(data: Source, walk: Walk, size: int) -> dict[str, Any]:
     """Shapes of a batch of cached walks."""
-    shape = (size, walk.steps // walk.stride + 1, *data.image_shape)
+    shape = (size, walk.intervals + 1, *data.image_shape)
     cond = jax.eval_shape(lambda: null_cond(data, size))
     if walk.guidance != build.UNGUIDED:
         cond |= {KEY: jax.ShapeDtypeStruct((size,), jnp.float32)}
@@ -167,6 +167,6 @@ def distillation_programs(
     for number, stage in enumerate(stages):
         if stage.name:
             made[stage.name] = lambda number=number: train(number, 0)
-    if isinstance(build.distillation_spec(config), build.Step):
+    if isinstance(build.distillation_spec(config), build.Step | build.DraftRefine):
         made["on_policy"] = lambda: train(0, 1)
     return made

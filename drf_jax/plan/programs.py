@@ -1,8 +1,7 @@
 """The programs of a run, by name.
 
-    teacher        train: one update of the denoising objective            sample: a sampler of the config
-    draft_refine   train: one teacher-forced update, on_policy: the other  sample: the student's own sampler
-    distill        see `drf_jax.plan.distillation`
+    teacher   train: one update of the denoising objective, sample: a sampler of the config
+    distill   see `drf_jax.plan.distillation`
 
 Each is built when it is called.
 """
@@ -21,7 +20,6 @@ from drf_jax.data.source import Source
 from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
 from drf_jax.networks.network import DenoisingNetwork
-from drf_jax.objectives.draft_refine import OnPolicy, TeacherForced
 from drf_jax.plan.distillation import distillation_programs
 from drf_jax.plan.program import Program, sampling, update
 from drf_jax.sampling.loops import COMPILED
@@ -41,20 +39,12 @@ def programs(
       method: of ``config.evaluate.methods``, or of a distilled student's rows, to sample with; empty: the run's own
         sampler, or the student's first row.
     """
-    task = build.task(config)
     network = DenoisingNetwork(build.backbone(teacher, data))
     sampler = lambda: teacher_sampler(config, teacher, data, network, mesh, method)
-    if task == "teacher":
+    if build.task(config) == "teacher":
         return {"train": lambda: teacher_update(config, data, network, mesh), "sample": sampler}
-    if task == "distill":
-        made = distillation_programs(config, data, mesh, teacher, network, method)
-        return made | ({"sample": sampler} if method in build.evaluate(config).methods else {})
-    own = lambda: student_sampler(config, teacher, data, network, mesh)
-    return {
-        "train": lambda: student_update(config, teacher, data, network, mesh, on_policy=False),
-        "on_policy": lambda: student_update(config, teacher, data, network, mesh, on_policy=True),
-        "sample": sampler if method else own,
-    }
+    made = distillation_programs(config, data, mesh, teacher, network, method)
+    return made | ({"sample": sampler} if method in build.evaluate(config).methods else {})
 
 
 def optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
@@ -74,34 +64,6 @@ def teacher_update(
     init = lambda key: build.init_teacher(network, data, key)
     size = build.train(config).batch_size
     return update("train", config, objective, init, optimizer(config), batch_of, size, mesh)
-
-
-def student_update(
-    config: Mapping[str, Any],
-    teacher: Mapping[str, Any],
-    data: Source,
-    network: DenoisingNetwork,
-    mesh: Mesh,
-    on_policy: bool,
-) -> Program:
-    """`drf_jax.runs.student`'s teacher-forced or on-policy update."""
-    spec, distill = build.train(config), build.distill(config)
-    student = build.student(teacher, network, distill.drafts, distill.form)
-    grid = tuple(build.student_grid(student.process, distill).tolist())
-    objective = (OnPolicy if on_policy else TeacherForced)(
-        student, grid, distill.rounds, distill.draft_weight
-    )
-
-    def batch_of(b):
-        states = jax.ShapeDtypeStruct((b, len(grid), *data.image_shape), jnp.float32)
-        return {"states": states, "cond": jax.eval_shape(lambda: null_cond(data, b))}
-
-    init = lambda key: build.init_student(student, data, distill.drafts, key)
-    size = spec.batch_size
-    if on_policy:
-        size = distill.batch_size_on_policy or max(spec.batch_size // distill.rounds, 1)
-    name = "on_policy" if on_policy else "train"
-    return update(name, config, objective, init, optimizer(config), batch_of, size, mesh)
 
 
 def teacher_sampler(
@@ -126,18 +88,3 @@ def teacher_sampler(
 
     init = lambda key: build.init_teacher(network, data, key)
     return sampling(config, make, init, data, build.process(teacher), mesh)
-
-
-def student_sampler(
-    config: Mapping[str, Any],
-    teacher: Mapping[str, Any],
-    data: Source,
-    network: DenoisingNetwork,
-    mesh: Mesh,
-) -> Program:
-    """The student's own sampler."""
-    distill = build.distill(config)
-    student = build.student(teacher, network, distill.drafts, distill.form)
-    make = lambda params: build.learned_method("learned", student, params, distill, COMPILED)
-    init = lambda key: build.init_student(student, data, distill.drafts, key)
-    return sampling(config, make, init, data, student.process, mesh)

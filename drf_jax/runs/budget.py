@@ -28,11 +28,10 @@ Changes = dict[str, int | float | tuple]
 
 def switch_of(config: Mapping[str, Any]) -> tuple[str, float]:
     """The key that says when the objective changes ("" where it never does), and the share f."""
-    for section in ("distill", "method"):
-        if "on_policy_after" in config.get(section, {}):
-            after = config[section]["on_policy_after"]
-            return f"{section}.on_policy_after", min(1.0, after / config["train"]["steps"])
-    return "", 1.0
+    after = config.get("method", {}).get("on_policy_after")
+    if after is None:
+        return "", 1.0
+    return "method.on_policy_after", min(1.0, after / config["train"]["steps"])
 
 
 def schedule(config: Mapping[str, Any], updates: int) -> Changes:

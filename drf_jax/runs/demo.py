@@ -13,8 +13,8 @@ from pathlib import Path
 from drf_jax.configs import digits, digits_learned
 from drf_jax.evaluation.figure import quality_figure
 from drf_jax.evaluation.report import Row
+from drf_jax.runs.distil import train_distilled
 from drf_jax.runs.evaluate import evaluate
-from drf_jax.runs.student import train_student
 from drf_jax.runs.teacher import train_teacher
 
 CALLS = (8, 4)
@@ -32,7 +32,7 @@ def demo(out: str | Path, arg: str = "", command: str = "drf demo") -> list[Row]
         student = digits_learned.get_config(",".join(filter(None, (f"calls={calls}", arg))))
         student.teacher = str(out / "teacher")
         say(f"{i + 2}/4 student with {calls} sequential calls: {student.train.steps} updates")
-        train_student(student, out / f"learned-{calls}")
+        train_distilled(student, out / f"learned-{calls}")
     say(f"4/4 evaluation: {config.evaluate.samples} samples of each method")
     rows = evaluate(config, out / "teacher", command)
     for name in ("results.json", "samples.png"):

@@ -43,8 +43,9 @@ def train_distilled(config: Mapping[str, Any], workdir: str | Path) -> None:
     """Train every stage until ``config.train.steps``, going on with what is in ``workdir``."""
     build.check_task(config, "distill", "config")
     teacher = load_teacher(config["teacher"])
-    setting, stages = stages_of(config, teacher)
     mesh = build.mesh(config)
+    setting, stages = stages_of(config, teacher, mesh.shape["data"] * mesh.shape["draft"])
+    setting.check_batch("config.train.batch_size", setting.train.batch_size)
     # What is wrong in the evaluation fails here, not after the training.
     build.methods(config, teacher.denoiser, teacher.data, setting.loop)
     shapes = stage_shapes(stages, teacher.denoiser.params)
@@ -125,14 +126,18 @@ def train_stage(
     return state.ema
 
 
-def stages_of(config: Mapping[str, Any], teacher: Teacher) -> tuple[Setting, tuple[Stage, ...]]:
-    """The stages of a config's method, and what they are made from."""
+def stages_of(
+    config: Mapping[str, Any], teacher: Teacher, devices: int = 1
+) -> tuple[Setting, tuple[Stage, ...]]:
+    """The stages of a config's method, and what they are made from; ``devices`` that split a batch."""
+    train = build.train(config)
     setting = Setting(
         teacher=teacher,
-        train=build.train(config),
+        train=train,
         optimizer_spec=build.optimizer(config),
         seed=config["seed"],
         loop=build.loop(teacher.config),
+        parts=devices * train.accumulate,
     )
     setting.optimizer()  # its errors are of the config
     return setting, make_stages(build.distillation_spec(config), setting)
@@ -158,6 +163,21 @@ def check_teacher(workdir: Path, teacher: Teacher) -> None:
         )
 
 
+def load_stages(
+    config: Mapping[str, Any], workdir: Path, teacher: Teacher
+) -> tuple[Setting, tuple[Stage, ...], list[Params]]:
+    """The stages of a finished run with their averaged parameters; errors as of `load_distilled`."""
+    build.check_task(config, "distill", str(workdir))
+    check_teacher(workdir, teacher)
+    setting, stages = stages_of(config, teacher)
+    shapes = stage_shapes(stages, teacher.denoiser.params)
+    params = [
+        load_ema(workdir / stage.name / "checkpoints", shape)
+        for stage, shape in zip(stages, shapes, strict=True)
+    ]
+    return setting, stages, params
+
+
 def load_distilled(
     workdir: str | Path, teacher: Teacher, config: Mapping[str, Any] | None = None
 ) -> list[Trained]:
@@ -175,17 +195,9 @@ def load_distilled(
     if config is not None:
         check_same(workdir, config)
     config = config or read_config(workdir)
-    build.check_task(config, "distill", str(workdir))
-    check_teacher(workdir, teacher)
-    setting, stages = stages_of(config, teacher)
-    folders = [workdir / stage.name for stage in stages]
-    shapes = stage_shapes(stages, teacher.denoiser.params)
-    params = [
-        load_ema(folder / "checkpoints", shape)
-        for folder, shape in zip(folders, shapes, strict=True)
-    ]
+    setting, stages, params = load_stages(config, workdir, teacher)
     hashes, spec = [parameter_hash(p) for p in params], build.evaluate(config)
-    seconds = [train_seconds(folder) for folder in folders]
+    seconds = [train_seconds(workdir / stage.name) for stage in stages]
     return [
         Trained(
             method,

@@ -41,9 +41,9 @@ from drf_jax.evaluation.report import (
 from drf_jax.evaluation.resumable import generate_resumably
 from drf_jax.evaluation.spread import spread
 from drf_jax.runs.compare import compare
+from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.features import extractor_of
 from drf_jax.runs.keys import SAMPLE, root_key
-from drf_jax.runs.students import load_students
 from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
 from drf_jax.sampling.method import Method
@@ -120,7 +120,7 @@ def evaluate(
     }
     trained: dict[str, Trained] = {}
     for folder, own in students.items():
-        for student in load_students(folder, teacher, own):
+        for student in load_distilled(folder, teacher, own):
             name = student.method.name
             if name in marks:
                 raise UserError(f"{folder}: another method is already called {name}")

@@ -10,7 +10,7 @@ from drf_jax import build
 from drf_jax.data.conditioning import condition_of
 from drf_jax.errors import UserError
 from drf_jax.export import save
-from drf_jax.runs.students import load_students
+from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.teacher import load_teacher, teacher_method
 
 
@@ -43,7 +43,7 @@ def export_run(
             known = build.methods(config, teacher.denoiser, teacher.data, build.loop(config))
     else:
         teacher = load_teacher(config["teacher"])
-        known = [trained.method for trained in load_students(workdir, teacher, config)]
+        known = [trained.method for trained in load_distilled(workdir, teacher, config)]
     chosen = [method for method in known if method.name == name] if name else known[:1]
     if not chosen:
         raise UserError(

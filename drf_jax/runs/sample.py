@@ -12,7 +12,7 @@ from drf_jax.data.captions import embed_texts
 from drf_jax.data.conditioning import label_named
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
-from drf_jax.runs.students import load_students
+from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.teacher import grid_of_samples, load_teacher, teacher_method
 from drf_jax.text.minilm import load_minilm
 from drf_jax.training.checkpoint import Which
@@ -54,10 +54,8 @@ def sample(
         teacher = load_teacher(config["teacher"])
         given = wanted(teacher.data, prompt, style)
         if guidance is not None:
-            if build.task(config) == "draft_refine":
-                raise UserError("--guidance: this student was not trained to take a weight")
             config["evaluate"]["guidance"] = guidance
-        method = load_students(workdir, teacher, config)[0].method
+        method = load_distilled(workdir, teacher, config)[0].method
     grid_of_samples(method, config, teacher.data, path, count, given)
 
 

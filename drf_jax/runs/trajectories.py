@@ -1,6 +1,7 @@
 """A teacher's cached DDIM walks, which students of fixed depth are trained on."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,21 @@ TRAJECTORIES = "trajectories.npy"
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """``steps`` DDIM steps of a grid, of which every ``stride``-th state is kept; with a range of guidance weights,
-    each trajectory has a weight of its own, which is part of its conditioning."""
+    """``steps`` DDIM steps of a grid, cut into ``intervals`` as equal as can be, at whose ends the states are kept.
+
+    With a range of guidance weights, each trajectory has a weight of its own, which is part of its conditioning.
+    """
 
     grid: str
     steps: int
-    stride: int
+    intervals: int
     guidance: tuple[float, ...] = build.UNGUIDED
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Numbers of the kept states: i · steps / intervals, rounded (halves up)."""
+        n = self.intervals
+        return tuple((2 * i * self.steps + n) // (2 * n) for i in range(n + 1))
 
 
 def guidance_weights(
@@ -67,9 +76,9 @@ def teacher_trajectories(
 
     def states(denoiser, noise, cond):
         x = prior(process, noise, grid[0])
-        return serial.trajectory(
-            DDIM(), denoiser, process, grid, x, cond, loop=loop, every=walk.stride
-        )
+        every = math.gcd(*walk.kept)
+        made = serial.trajectory(DDIM(), denoiser, process, grid, x, cond, loop=loop, every=every)
+        return made[np.array(walk.kept) // every]
 
     denoiser = teacher.denoiser
     if guided:
@@ -82,7 +91,7 @@ def teacher_trajectories(
             lambda noise, cond: run(denoiser, noise, cond),
             root_key(seed, TRAJECTORY),
             count,
-            (walk.steps // walk.stride + 1, *data.image_shape),
+            (walk.intervals + 1, *data.image_shape),
             cond,
             made_of | ({KEY: list(walk.guidance)} if guided else {}),
             batch_size,

@@ -11,8 +11,8 @@ extrapolated through the last ``order`` that were made (`history`), which costs 
 unstable for large.
 
 A drafter carries a *memory* from round to round (a pytree). ``calls`` is its number of sequential network calls a
-round, ``initial_calls`` before the first. A drafter that knows p_0 at the anchor itself lets the round end one step
-beyond its last draft; ``extra_steps`` says so.
+round, of one evaluation each, and ``initial_calls`` before the first, of ``initial_evaluations`` together. A drafter
+that knows p_0 at the anchor itself lets the round end one step beyond its last draft; ``extra_steps`` says so.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from drf_jax.typing import Cond, Drafts, Network, Params, State, Time, Times
 class Drafter(Protocol):
     calls: int
     initial_calls: int
+    initial_evaluations: int
     extra_steps: int
 
     def start(self, x: State, t: Time, cond: Cond) -> Any:
@@ -70,6 +71,7 @@ class ConservativeDrafter:
     order: int = dataclasses.field(default=1, metadata={"static": True})
     calls: ClassVar[int] = 1
     initial_calls: ClassVar[int] = 0
+    initial_evaluations: ClassVar[int] = 0
     extra_steps: ClassVar[int] = 1
 
     def start(self, x, t, cond):
@@ -95,6 +97,7 @@ class AggressiveDrafter:
     order: int = dataclasses.field(default=1, metadata={"static": True})
     calls: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 1
+    initial_evaluations: ClassVar[int] = 1
     extra_steps: ClassVar[int] = 0
 
     def start(self, x, t, cond):
@@ -119,6 +122,7 @@ class LearnedDrafter:
     output: str = static()
     calls: ClassVar[int] = 1
     initial_calls: ClassVar[int] = 0
+    initial_evaluations: ClassVar[int] = 0
     extra_steps: ClassVar[int] = 1
 
     def start(self, x, t, cond):

@@ -9,18 +9,20 @@ One sampler with two slots. A round, from the anchor x at t_0:
 
     drafter                       steps a round   sequential calls for N steps
     conservative, learned         K + 1           2 ⌈N / (K + 1)⌉
-    aggressive                    K               1 + ⌈N / K⌉
+    aggressive, learned too       K               1 + ⌈N / K⌉
 
 Steps 2–3 may be repeated with d := r. After m refinements the first m + 1 refined states are the serial sampler's own,
 so m = K reproduces serial DDIM exactly: m is a knob from fastest to exact, and so is a tolerance on ‖r − d‖, the
 draft–refine error, below which a sample stops refining. A round costs the drafter's call plus m.
 
 The training-free sampler of DRiffusion (arXiv 2603.25872) is `ConservativeDrafter` or `AggressiveDrafter` with
-`ParallelRefiner`; the learned system is `LearnedDrafter` with `LearnedRefiner`.
+`ParallelRefiner`; the learned system is `LearnedDrafter` with `LearnedRefiner`, or its aggressive form, one network in
+both slots (`drf_jax.sampling.ahead`).
 """
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -72,8 +74,9 @@ def make_rounds(grid: Grid, drafts: int, extra_steps: int) -> Rounds:
 def cost(drafter: Drafter, rounds: Rounds, refinements: int = 1) -> tuple[int, int]:
     """(sequential calls, network evaluations) of a sample without tolerance."""
     count = len(rounds.times)
-    drafting = drafter.initial_calls + count * drafter.calls
-    return drafting + count * refinements, drafting + count * refinements * rounds.drafts
+    calls = count * (drafter.calls + refinements)
+    evaluations = count * (drafter.calls + refinements * rounds.drafts)
+    return drafter.initial_calls + calls, drafter.initial_evaluations + evaluations
 
 
 @jax.tree_util.register_dataclass
@@ -116,14 +119,14 @@ def start(drafter: Drafter, x: State, nodes: Nodes, cond: Cond) -> Any:
     return drafter.start(x, jnp.full(x.shape[:1], nodes[0]), cond)
 
 
-@functools.partial(jax.jit, static_argnames=("initial_calls", "calls", "drafts"))
+@functools.partial(jax.jit, static_argnames=("initial", "calls", "drafts"))
 def bill(
-    refinements: Int[Array, "rounds b"], initial_calls: int, calls: int, drafts: int
+    refinements: Int[Array, "rounds b"], initial: tuple[int, int], calls: int, drafts: int
 ) -> tuple[Int[Array, "b"], Int[Array, "b"]]:
-    """Sequential calls and network evaluations of each sample; ``calls`` is the drafter's."""
-    drafting = initial_calls + len(refinements) * calls
+    """Sequential calls and network evaluations of each sample, with the ``initial``; ``calls`` is the drafter's."""
+    drafting = len(refinements) * calls
     total = jnp.sum(refinements, axis=0)
-    return drafting + total, drafting + drafts * total
+    return initial[0] + drafting + total, initial[1] + drafting + drafts * total
 
 
 class Pass(NamedTuple):
@@ -173,18 +176,25 @@ def one_round(
     form: str,
     drafter: Drafter,
     refiner: Refiner,
+    memory: Any,
     x: State,
     times: Float[Array, "nodes b"],
+    last_interior: float | Float[Array, ""],
     cond: Cond = None,
-) -> tuple[Drafts, Refined]:
-    """A first round with one refinement, differentiable: what distillation trains.
+    between: Callable[[Drafts], Drafts] = lambda drafts: drafts,
+) -> tuple[Drafts, Refined, tuple[State, Any]]:
+    """A round with one refinement, differentiable: what distillation trains.
 
-    ``times`` ``[nodes, b]`` may differ from sample to sample; every node but the last lies above the grid's end.
+    ``times`` ``[nodes, b]`` may differ from sample to sample. What is refined is ``between(drafts)``.
+
+    Returns:
+      Drafts, the refinement, and what the next round starts from: state and memory.
     """
     k = len(times) - 1 - drafter.extra_steps
-    memory = drafter.start(x, times[0], cond)
-    drafts, _ = draft(process, drafter, memory, x, times[: k + 1], cond)
-    return drafts, refine(process, form, refiner, drafts, times[1:], times[1 : k + 1], cond)
+    evaluate_at = jnp.maximum(times[1 : k + 1], last_interior)
+    drafts, memory = draft(process, drafter, memory, x, times[: k + 1], cond)
+    refined = refine(process, form, refiner, between(drafts), times[1:], evaluate_at, cond)
+    return drafts, refined, conclude(drafter, memory, refined, evaluate_at)
 
 
 def sample(
@@ -237,4 +247,5 @@ def sample(
     last_interior = rounds.last_interior
     memory = start(drafter, x, times[0], cond)
     (x, _), trace = loop.scan(body, (x, memory), times)
-    return Result(x, *bill(trace.refinements, drafter.initial_calls, drafter.calls, k), trace)
+    initial = (drafter.initial_calls, drafter.initial_evaluations)
+    return Result(x, *bill(trace.refinements, initial, drafter.calls, k), trace)

@@ -33,7 +33,10 @@ from drf_jax.typing import Cond, Drafts, Network, Params, Times
 @runtime_checkable
 class Refiner(Protocol):
     def __call__(self, states: Drafts, times: Times, cond: Cond) -> Prediction:
-        """Predictions ``[k, b, *state]`` for all states ``[k, b, *state]`` at ``times`` ``[k, b]``, in one call."""
+        """Predictions ``[k, b, *state]`` for all states ``[k, b, *state]`` at ``times`` ``[k, b]``, in one call.
+
+        There may be more than k: what follows is for the drafter's memory.
+        """
         ...
 
 

@@ -145,7 +145,7 @@ def test_changed_keys(refused, tmp_path, message, flag):
         (r"config\.train\.foo: unknown key; allowed: steps, batch_size", "config.train.foo = 1"),
         (r"config\.process is missing; it must be a section", "del config['process']"),
         (
-            r"config\.task = 'walk': choose one of distill, draft_refine, teacher",
+            r"config\.task = 'walk': choose one of distill, teacher",
             "config.task = 'walk'",
         ),
         (r"config\.py: line 7: TypeError: .*steps", "config.train.steps = 'x'"),
@@ -195,10 +195,8 @@ def test_more_drafts_than_the_grid_has_steps(refused, teacher, tmp_path, command
 
 def test_more_drafts_than_the_teacher_has_steps(refused, demo, tmp_path):
     run = [f"--config.teacher={demo / 'teacher'}", "--workdir", tmp_path / "run"]
-    message = (
-        r"config\.distill: rounds × \(drafts \+ 1\) = 2 × \(60 \+ 1\) = 122 must divide .* = 48"
-    )
-    refused(message, "train", *STUDENT, "--config.distill.drafts=60", *run)
+    message = r"config\.method: 2 rounds of 61 steps each are 122, more than teacher_steps = 48"
+    refused(message, "train", *STUDENT, "--config.method.drafts=60", *run)
     message = r"batch_size_on_policy = 4: must be a multiple of 8"
     refused(message, "train", *STUDENT, "--config.mesh.data=-1", *run)
 
@@ -280,7 +278,7 @@ def test_teacher_that_is_none(refused, student, tmp_path):
     message = f"no run in {nowhere}: .* is missing; train it first"
     refused(message, "train", *STUDENT, f"--config.teacher={nowhere}", *new)
     refused(
-        "learned: config.task is 'draft_refine', and 'teacher' is needed here",
+        "learned: config.task is 'distill', and 'teacher' is needed here",
         *("train", *STUDENT, f"--config.teacher={student}", *new),
     )
     edit(student / "config.json", teacher=str(nowhere))
@@ -291,7 +289,7 @@ def test_teacher_that_is_none(refused, student, tmp_path):
 
 @pytest.mark.parametrize("command", ["train", "sample", "evaluate"])
 def test_student_of_a_teacher_that_has_changed(refused, demo, student, command):
-    edit(student / "trajectories.json", teacher="0123456789abcdef")
+    edit(student / "teacher.json", sha256="0123456789abcdef")
     run = [*STUDENT, f"--config.teacher={demo / 'teacher'}", "--workdir", student]
     refused(
         "distilled from another teacher: .*0123456789ab.*use that teacher or another", command, *run
@@ -301,7 +299,7 @@ def test_student_of_a_teacher_that_has_changed(refused, demo, student, command):
 def test_students_that_cannot_be_compared(refused, demo, teacher, student):
     evaluate = ["evaluate", *TEACHER, "--workdir", teacher]
     flag = f"--config.evaluate.students=('{teacher}',)"
-    refused("teacher: config.task is 'teacher', and 'draft_refine' is needed", *evaluate, flag)
+    refused("teacher: config.task is 'teacher', and 'distill' is needed", *evaluate, flag)
     flag = f"--config.evaluate.students=('{demo / 'learned-4'}', '{student}')"
     refused(f"{student}: another method is already called learned-4", *evaluate, flag)
 

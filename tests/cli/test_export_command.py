@@ -10,7 +10,7 @@ import pytest
 from drf_jax import export
 from drf_jax.cli.main import main
 from drf_jax.configs import digits, digits_learned
-from drf_jax.runs.students import load_students
+from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.teacher import load_teacher
 
 TEACHER = [
@@ -33,7 +33,7 @@ def test_a_student_s_sampler_makes_its_images(demo, tmp_path, capsys):
     assert "learned-4: 4 sequential calls" in capsys.readouterr().out
     card = json.loads(out.with_suffix(".json").read_text())
     assert card["platforms"] == ["cpu", "tpu"] and card["dataset"] == "digits"
-    method = load_students(demo / "learned-4", load_teacher(demo / "teacher"))[0].method
+    method = load_distilled(demo / "learned-4", load_teacher(demo / "teacher"))[0].method
     noise = jax.random.normal(jax.random.key(0), tuple(card["inputs"]["noise"]["shape"]))
     keys, cond = jax.random.split(jax.random.key(1), 2), {"label": jnp.array([3, 10], jnp.int32)}
     images = export.load(out)(noise, jax.random.key_data(keys), cond)

@@ -22,8 +22,8 @@ def get_config(arg):
     if arg == "student":
         config = digits_learned.get_config("calls=4,smoke")
         config.teacher = "{root}/teacher"
-        config.distill.update(teacher_steps=2, rounds=1, drafts=1, trajectories=8, trajectory_batch=8)
-        config.distill.update(on_policy_after=2)
+        config.method.update(teacher_steps=2, rounds=1, drafts=1, trajectories=8, trajectory_batch=8)
+        config.method.update(on_policy_after=2)
         config.optimizer.update(learning_rate=0.1, warmup=0)
         config.train.update(steps=2, checkpoint_every=2)
         return config

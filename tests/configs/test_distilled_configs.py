@@ -33,9 +33,18 @@ def test_every_method_has_a_config(module, method, smoke):
 def test_arguments(module):
     assert module.get_config("method=step,calls=8").method.steps == 8
     assert module.get_config().method.name == "step"
+    assert module.get_config("method=draft_refine,calls=8").method.rounds == 4
+    assert module.get_config("method=draft_refine_aggressive,calls=8").method.rounds == 7
     for wrong in ("method=stp", "fast", "method=lcm,calls=2", "smoke=yes"):
-        with pytest.raises(ValueError, match="choose method=NAME of step, progressive"):
+        with pytest.raises(
+            ValueError, match="choose method=NAME of draft_refine, draft_refine_agg"
+        ):
             module.get_config(wrong)
+    with pytest.raises(ValueError, match="choose an even number"):
+        module.get_config("method=draft_refine,calls=5")
+    for wrong in ("draft_refine_aggressive,calls=1", "step,calls=0", "step,calls=two"):
+        with pytest.raises(ValueError, match="sequential calls are not possible for"):
+            module.get_config(f"method={wrong}")
 
 
 def test_students_of_emoji_are_shown_the_guidance_weight():

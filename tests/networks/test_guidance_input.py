@@ -54,7 +54,7 @@ def test_drafter_and_refiner_may_be_told_the_weight_too(cond, make, fresh):
     drafter, apply_drafter = fresh(DraftNetwork(shape, 2), X, T, times, told)
     drafts = apply_drafter(drafter_from_teacher(drafter, teacher, 2), X, T, times, told)
     np.testing.assert_allclose(drafts, jnp.stack([expected] * 2), atol=1e-5)
-    refiner, apply_refiner = fresh(RefineNetwork(shape, 2), jnp.stack([X, X]), times, told)
+    refiner, apply_refiner = fresh(RefineNetwork(shape, 2, None), jnp.stack([X, X]), times, told)
     refined = apply_refiner(refiner_from_teacher(refiner, teacher), jnp.stack([X, X]), times, told)
     np.testing.assert_allclose(refined[0], expected, atol=1e-5)
 

@@ -10,6 +10,7 @@ import pytest
 
 from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
+from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.drafter import DraftNetwork
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.networks.quantised import quantised, with_quantised
@@ -47,7 +48,11 @@ def test_every_network_stays_near(backbone, cond, jit):
     networks = {
         DenoisingNetwork(backbone): (X, T, cond),
         DraftNetwork(backbone, 3): (X, T, TIMES, cond),
-        RefineNetwork(backbone, 3): (jnp.stack([X] * 3), TIMES, cond),
+        RefineNetwork(backbone, 3, CrossDraft(3, backbone.heads)): (
+            jnp.stack([X] * 3),
+            TIMES,
+            cond,
+        ),
     }
     size = lambda tree: sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     for network, args in networks.items():

@@ -9,7 +9,6 @@ import pytest
 
 from drf_jax.objectives.draft_refine import (
     OnPolicy,
-    Student,
     TeacherForced,
     jump_scale,
     round_loss,
@@ -20,6 +19,7 @@ from drf_jax.process.schedule import CosineVP, LinearVP
 from drf_jax.process.table import Table
 from drf_jax.sampling.driffusion import one_round
 from drf_jax.sampling.grid import uniform
+from drf_jax.sampling.learned import Conservative
 from drf_jax.sampling.loops import COMPILED, PYTHON
 from drf_jax.sampling.transition import skip
 
@@ -50,7 +50,7 @@ class Refiner:
         return jnp.sin(together + times[..., None, None] + cond["shift"][:, None, None])
 
 
-STUDENT = Student(Drafter(), Refiner(), PROCESS, "v", "noise")
+STUDENT = Conservative(Drafter(), Refiner(), PROCESS, "v", "noise", K)
 
 
 def normal(*shape, key=0):
@@ -71,7 +71,8 @@ def hand_round(p, start, r, states, cond):
     first, last = r * NODES, (r + 1) * NODES
     targets = jnp.moveaxis(states[:, first + 1 : last + 1], 1, 0)
     times = jnp.tile(jnp.array(GRID[first : last + 1])[:, None], (1, B))
-    return round_loss(STUDENT, p, start, targets, times, cond, 0.5)
+    loss, metrics, (end, _) = round_loss(STUDENT, p, (), start, targets, times, 0.0, cond, 0.5)
+    return loss, metrics, end
 
 
 def from_teacher(p, r, states, cond):
@@ -104,13 +105,13 @@ def test_round_loss_vanishes_where_the_student_is_the_teacher():
     p, data = params(), batch()
     x, cond = data["states"][:, 0], data["cond"]
     times = jnp.tile(jnp.array(GRID[: NODES + 1])[:, None], (1, B))
-    _, refined = one_round(PROCESS, "noise", *STUDENT.slots(p), x, times, cond)
+    _, refined, _ = one_round(PROCESS, "noise", *STUDENT.slots(p), (), x, times, 0.0, cond)
     refined = refined.states
-    loss, metrics, end = round_loss(STUDENT, p, x, refined, times, cond, 0.0)
+    loss, metrics, (end, _) = round_loss(STUDENT, p, (), x, refined, times, 0.0, cond, 0.0)
     np.testing.assert_allclose(loss, 0, atol=1e-20)
     np.testing.assert_array_equal(end, refined[-1])
     # The first refined state is the first draft; the others were moved away from theirs.
-    weighted, _, _ = round_loss(STUDENT, p, x, refined, times, cond, 2.0)
+    weighted, _, _ = round_loss(STUDENT, p, (), x, refined, times, 0.0, cond, 2.0)
     np.testing.assert_allclose(weighted, 2 * metrics["draft"])
     assert (metrics["draft"] > 1e-4).all()
 
@@ -162,7 +163,7 @@ def test_scan_and_python_loop_are_the_same_objective():
     p, data = params(), batch()
     results = [
         jax.value_and_grad(
-            lambda q, s=loop.scan: OnPolicy(STUDENT, GRID, ROUNDS, 0.5, s)(q, None, data, KEY)[
+            lambda q, s=loop.scan: OnPolicy(STUDENT, GRID, ROUNDS, 0.5, scan=s)(q, None, data, KEY)[
                 0
             ].mean()
         )(p)

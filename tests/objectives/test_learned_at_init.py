@@ -11,12 +11,14 @@ from drf_jax.denoiser import Denoiser
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.objectives.draft_refine import OnPolicy, TeacherForced
 from drf_jax.process.gaussian import prior
-from drf_jax.runs.student import init_params
+from drf_jax.runs.distillation.draft_refine import DraftRefineStage
+from drf_jax.runs.distillation.stage import Setting
 from drf_jax.runs.teacher import Teacher
 from drf_jax.sampling import driffusion
-from drf_jax.sampling.draft import ConservativeDrafter
-from drf_jax.sampling.grid import uniform
+from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter
+from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.refine import ParallelRefiner
+from drf_jax.training.optimizer import Optimizer
 
 K, ROUNDS, B = 2, 2, 2
 NETWORKS = {
@@ -51,29 +53,37 @@ def random_teacher(name, dtype):
     return Teacher(config, data, network, denoiser, "")
 
 
-def student_of(teacher, form):
-    made = build.student(teacher.config, teacher.network, K, form)
-    init = jit(lambda source, key: init_params(made, teacher.data, source, K, key))
-    return made, init(teacher.denoiser.params, jax.random.key(3))
+MODES = {build.DraftRefine: ConservativeDrafter, build.DraftRefineAggressive: AggressiveDrafter}
+
+
+def student_of(teacher, form, method=build.DraftRefine, **options):
+    """A stage, and its parameters before training."""
+    spec = method(rounds=ROUNDS, drafts=K, trajectories=1, form=form, **options)
+    train = build.Train(steps=1, batch_size=2)
+    stage = DraftRefineStage(spec, Setting(teacher, train, Optimizer(1e-3), 0, COMPILED))
+    return stage, jit(stage.init)(teacher.denoiser.params, jax.random.key(3))
 
 
 @pytest.mark.parametrize("form", ["noise", "data"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_untrained_student_is_the_conservative_sampler(name, form):
+@pytest.mark.parametrize("method", MODES)
+def test_untrained_student_is_the_training_free_sampler(method, name, form):
     with jax.enable_x64(True):
         teacher = random_teacher(name, "float64")
-        made, params = student_of(teacher, form)
-        process, grid = made.process, uniform(made.process, ROUNDS * (K + 1))
+        stage, params = student_of(teacher, form, method)
+        made, grid = stage.student, stage.times
+        process = made.process
         noise = jax.random.normal(jax.random.key(1), (B, 8, 8, 1), jnp.float64)
         x, cond = prior(process, noise, grid[0]), {"label": jnp.array([3, 10])}
-        rounds = driffusion.make_rounds(grid, K, 1)
+        drafter = MODES[method](teacher.denoiser, form)
+        rounds = driffusion.make_rounds(grid, K, drafter.extra_steps)
+        assert len(rounds.times) == ROUNDS
 
         def run(slots):
             options = {"form": form, "record": True}
             return driffusion.sample(*slots, process, rounds, x, cond, **options)
 
-        denoiser = teacher.denoiser
-        free = jit(run)((ConservativeDrafter(denoiser, form), ParallelRefiner(denoiser)))
+        free = jit(run)((drafter, ParallelRefiner(teacher.denoiser)))
         learned = jit(run)(made.slots(params))
     assert np.abs(free.trace.error).max() > 1e-3  # the refinement does something
     for a, b in [
@@ -83,20 +93,29 @@ def test_untrained_student_is_the_conservative_sampler(name, form):
     ]:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
     np.testing.assert_array_equal(learned.sequential_calls, free.sequential_calls)
-    np.testing.assert_array_equal(learned.network_evaluations, free.network_evaluations)
+    # The first call of the aggressive student is of K copies of the noise.
+    more = K - 1 if method is build.DraftRefineAggressive else 0
+    free_evaluations = np.asarray(free.network_evaluations)
+    np.testing.assert_array_equal(learned.network_evaluations, free_evaluations + more)
+    method = stage.method(params, stage.calls[0], 1.0)
+    costs = (method.sequential_calls, method.network_evaluations)
+    assert costs == (learned.sequential_calls[0], learned.network_evaluations[0])
+
+
+def gradients(objective, stage, params):
+    """Of every parameter, where none is zero at random states."""
+    grid = tuple(stage.times.tolist())
+    states = jax.random.normal(jax.random.key(2), (B, len(grid), 8, 8, 1))
+    batch = {"states": states, "cond": {"label": jnp.array([1, 2])}}
+    loss = objective(stage.student, grid, ROUNDS)
+    grads = jit(jax.grad(lambda p: loss(p, None, batch, jax.random.key(0))[0].mean()))(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    return grads, jax.tree.map(lambda leaf: bool(jnp.any(leaf != 0)), grads)
 
 
 @pytest.mark.parametrize("objective", [TeacherForced, OnPolicy])
-def test_untrained_student_has_finite_gradients_everywhere(objective):
-    teacher = random_teacher("dit", "float32")
-    made, params = student_of(teacher, "noise")
-    grid = tuple(uniform(made.process, ROUNDS * (K + 1)).tolist())
-    states = jax.random.normal(jax.random.key(2), (B, len(grid), 8, 8, 1))
-    batch = {"states": states, "cond": {"label": jnp.array([1, 2])}}
-    loss = objective(made, grid, ROUNDS)
-    grads = jit(jax.grad(lambda p: loss(p, None, batch, jax.random.key(0))[0].mean()))(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
-    moved = jax.tree.map(lambda leaf: bool(jnp.any(leaf != 0)), grads)
+def test_untrained_conservative_student_has_gradients_everywhere(objective):
+    grads, moved = gradients(objective, *student_of(random_teacher("dit", "float32"), "noise"))
     assert jax.tree.all([moved["drafter"][name] for name in ("embed", "trunk", "heads")])
     heads = jnp.abs(grads["drafter"]["heads"]["out"]["kernel"]).sum(axis=(1, 2))
     assert heads.shape == (K,) and (heads > 0).all()
@@ -104,6 +123,25 @@ def test_untrained_student_has_finite_gradients_everywhere(objective):
     assert jax.tree.all(moved["drafter"]["targets"]["heads"])
     assert moved["refiner"]["trunk"]["mix_0"]["out"]["kernel"]
     assert jax.tree.all(moved["refiner"]["head"])
+
+
+@pytest.mark.parametrize("objective", [TeacherForced, OnPolicy])
+def test_untrained_aggressive_student_has_gradients_everywhere(objective):
+    teacher = random_teacher("dit", "float32")
+    grads, moved = gradients(objective, *student_of(teacher, "noise", build.DraftRefineAggressive))
+    moved = moved["network"]
+    assert jax.tree.all([moved[name] for name in ("embed", "head", "ahead")])
+    heads = jnp.abs(grads["network"]["ahead"]["out"]["kernel"]).sum(axis=(1, 2))
+    assert heads.shape == (K,) and (heads > 0).all()
+    assert moved["trunk"]["mix_0"]["out"]["kernel"]
+
+
+@pytest.mark.parametrize("method", MODES)
+def test_without_cross_draft_attention_there_are_no_parameters_of_it(method):
+    teacher = random_teacher("dit", "float32")
+    for cross_draft, expected in [("none", False), ("every_block", True)]:
+        _, params = student_of(teacher, "noise", method, cross_draft=cross_draft)
+        assert ("mix_0" in str(jax.tree.structure(params))) == expected
 
 
 def test_teacher_survives_the_training_of_its_student():

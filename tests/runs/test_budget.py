@@ -7,7 +7,7 @@ import pytest
 
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
-from drf_jax.configs import digits, digits_distilled, digits_learned
+from drf_jax.configs import digits, digits_distilled
 from drf_jax.errors import UserError
 from drf_jax.runs.budget import (
     LINES,
@@ -76,7 +76,6 @@ def test_an_unfinished_probe_is_named(tmp_path):
     "config",
     [
         digits.get_config(),
-        digits_learned.get_config("calls=4"),
         *(digits_distilled.get_config(f"method={name}") for name in digits_distilled.METHODS),
     ],
     ids=lambda config: config.get("method", {}).get("name", config.task),

@@ -22,6 +22,8 @@ from drf_jax.runs.evaluate import evaluate
 from drf_jax.runs.teacher import load_teacher
 
 ROWS = {
+    "draft_refine": ["learned-4"],
+    "draft_refine_aggressive": ["learned-aggressive-3"],
     "step": ["step-distilled-4"],
     "progressive": ["progressive-4", "progressive-2"],
     "consistency_distillation": [
@@ -122,9 +124,12 @@ def test_a_run_trains_and_gives_its_rows(trained, teacher, method):
     for row in found:
         assert row["method"].endswith(f"-{row['sequential_calls']}")
         assert row["fd"] > 0 and row["rmse_to_teacher"] > 0 and row["train_seconds"] > 0
-        # The network, an input for the guidance weight where it has one, and a hybrid's teacher.
-        extra = {"hybrid": size, "lcm": 256 * 16}.get(row["method"].split("-")[0], 0)
-        assert row["params"] == size + extra
+        if row["method"].startswith("learned"):
+            assert row["params"] > size
+        else:
+            # The network, an input for the guidance weight where it has one, and a hybrid's teacher.
+            extra = {"hybrid": size, "lcm": 256 * 16}.get(row["method"].split("-")[0], 0)
+            assert row["params"] == size + extra
         assert (row["drafts"] > 0) == (row["network_evaluations"] > row["sequential_calls"])
 
 
@@ -222,7 +227,7 @@ def test_killed_and_resumed_is_the_uninterrupted_run(
         (
             "step",
             "evaluate.guidance=2.0",
-            r"guidance = 2\.0: the student was shown .* 1\.0 to 1\.0",
+            r"guidance = 2\.0: this student was not trained to take a weight",
         ),
         (
             "step",

@@ -14,6 +14,7 @@ from drf_jax.data.digits import Digits
 from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
 from drf_jax.networks.network import DenoisingNetwork
+from drf_jax.noise import sample_keys
 from drf_jax.objectives.guidance import KEY
 from drf_jax.process.pfgmpp import PFGMPP
 from drf_jax.runs.distil import stage_shapes, stages_of
@@ -25,7 +26,9 @@ from drf_jax.runs.trajectories import Walk, guidance_weights, teacher_trajectori
 from drf_jax.sampling.guidance import Guided
 
 DATA = Digits()
-GUIDED = sorted(set(emoji64_distilled.METHODS) - {"consistency_training"})
+KEYS = jax.random.key(7)
+DRAFT_REFINE = ["draft_refine", "draft_refine_aggressive"]
+GUIDED = sorted(set(emoji64_distilled.METHODS) - {"consistency_training", *DRAFT_REFINE})
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,8 @@ def test_every_objective_takes_its_batches(teacher, method, tmp_path, monkeypatc
 
     def batches(source, size, seed):
         cond = {"label": np.ones(size, np.int32), KEY: np.full(size, 2, np.float32)}
-        return lambda i: {"states": np.zeros((size, 5, 8, 8, 1), np.float32), "cond": cond}
+        nodes = 7 if method == "draft_refine" else 5
+        return lambda i: {"states": np.zeros((size, nodes, 8, 8, 1), np.float32), "cond": cond}
 
     monkeypatch.setattr(stage_module, "teacher_trajectories", lambda *args: None)
     monkeypatch.setattr(stage_module, "trajectory_batches", batches)
@@ -90,6 +94,29 @@ def test_an_untrained_student_is_the_teacher_at_every_guidance_weight(teacher, m
     np.testing.assert_allclose(found(x, t, cond).x0, expected.x0, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", DRAFT_REFINE)
+def test_draft_refine_students_take_the_guidance_weight(teacher, method):
+    _, (stage,) = stages_of(smoke(emoji64_distilled, method), teacher)
+    params = stage.init(teacher.denoiser.params, jax.random.key(0))
+    noise, keys = (
+        jax.random.normal(jax.random.key(1), (2, 8, 8, 1)),
+        sample_keys(KEYS, np.arange(2)),
+    )
+    cond = {"label": jnp.array([1, 2], jnp.int32)}
+    draw = lambda params, w: stage.method(params, stage.calls[0], w).sampler(noise, keys, cond)
+    np.testing.assert_array_equal(draw(params, 3.0), draw(params, 1.0))  # not before training
+
+    def shown(path, leaf):
+        return leaf + 0.1 if "guidance" in jax.tree_util.keystr(path) else leaf
+
+    moved = jax.tree_util.tree_map_with_path(shown, params)
+    assert jnp.abs(draw(moved, 3.0) - draw(moved, 1.0)).max() > 1e-3
+    with pytest.raises(UserError, match=r"guidance = 5\.0: the student was shown .* 1\.0 to 4\.0"):
+        draw(params, 5.0)
+    with pytest.raises(UserError, match=r"a student of learned.* drafts with its own network"):
+        stage.denoiser(params, 1.0)
+
+
 def test_rows_are_what_was_asked_for(teacher):
     config = smoke(emoji64_distilled, "consistency_distillation")
     config.evaluate.update(calls=(3, 1), guidance=2.0)
@@ -114,7 +141,7 @@ def test_progressive_stages_teach_one_another(teacher, tmp_path):
 
 
 def test_trajectories_of_a_guided_teacher_have_a_weight_each(teacher, tmp_path):
-    walk = Walk("uniform", 2, 1, (1.0, 4.0))
+    walk = Walk("uniform", 2, 2, (1.0, 4.0))
     made = teacher_trajectories(teacher, walk, tmp_path / "t.npy", 0, 6, 4, "float32")
     weights = np.array([made[i]["cond"][KEY] for i in range(6)])
     assert weights.min() >= 1 and weights.max() <= 4 and len(set(weights)) == 6
@@ -128,7 +155,7 @@ def test_trajectories_of_a_guided_teacher_have_a_weight_each(teacher, tmp_path):
     expected = process.alpha(s) * p.x0 + process.sigma(s) * p.eps
     np.testing.assert_allclose(row["states"][1], expected[0], rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match=r"have guidance = \[1\.0, 4\.0\], not \[1\.0, 2\.0\]"):
-        other = Walk("uniform", 2, 1, (1.0, 2.0))
+        other = Walk("uniform", 2, 2, (1.0, 2.0))
         teacher_trajectories(teacher, other, tmp_path / "t.npy", 0, 6, 4, "float32")
 
 

@@ -34,16 +34,15 @@ def teacher(tmp_path_factory):
 @pytest.mark.parametrize(
     "config",
     [digits_distilled.get_config("method=step,smoke"), digits_learned.get_config("calls=4,smoke")],
-    ids=["step", "learned"],
+    ids=["step", "draft_refine"],
 )
 def test_what_is_cached_is_complete_and_not_made_twice(config, teacher, tmp_path):
     config = plain(config) | {"teacher": teacher}
-    section = "method" if "method" in config else "distill"
     assert prepare(config, tmp_path / "run", tmp_path / "trial") > 0
     path = tmp_path / "run" / TRAJECTORIES
     trial = made_with(tmp_path / "trial" / TRAJECTORIES)
-    assert made_with(path)["done"] == config[section]["trajectories"]
-    assert trial["done"] == config[section]["trajectory_batch"] < made_with(path)["done"]
+    assert made_with(path)["done"] == config["method"]["trajectories"]
+    assert trial["done"] == config["method"]["trajectory_batch"] < made_with(path)["done"]
     before = path.stat().st_mtime_ns
     cache_trajectories(config, tmp_path / "run")
     assert path.stat().st_mtime_ns == before

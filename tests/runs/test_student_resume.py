@@ -9,7 +9,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from drf_jax.configs import digits_learned
-from drf_jax.runs import student
+from drf_jax.runs import distil
+from drf_jax.runs.distillation import draft_refine
 from drf_jax.training.metrics import is_timing
 
 
@@ -33,20 +34,20 @@ def test_killed_before_the_switch_and_resumed_is_the_uninterrupted_run(
     config = digits_learned.get_config("calls=4,smoke")
     config.teacher = str(demo / "teacher")
     config.train.checkpoint_every = 1
-    assert (config.distill.on_policy_after, config.train.steps) == (5, 10)
+    assert (config.method.on_policy_after, config.train.steps) == (5, 10)
     for name in ("trajectories.npy", "trajectories.json"):
         shutil.copy(demo / "learned-4" / name, tmp_path / name)
 
     compiled, asked = [], iter(range(4))
 
-    def jit_step(*args, original=student.jit_step):
+    def jit_step(*args, original=distil.jit_step):
         """The two steps of the first run again: they are the same programs."""
         i = next(asked)
         if i < 2:
             compiled.append(original(*args))
         return compiled[i % 2]
 
-    def dies(source, batch_size, seed, original=student.trajectory_batches):
+    def dies(source, batch_size, seed, original=draft_refine.trajectory_batches):
         batches = original(source, batch_size, seed)
 
         def batch(i):
@@ -56,14 +57,14 @@ def test_killed_before_the_switch_and_resumed_is_the_uninterrupted_run(
 
         return batch
 
-    monkeypatch.setattr(student, "jit_step", jit_step)
+    monkeypatch.setattr(distil, "jit_step", jit_step)
     with quick_compile():
         with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-            patch.setattr(student, "trajectory_batches", dies)
-            student.train_student(config, tmp_path)
+            patch.setattr(draft_refine, "trajectory_batches", dies)
+            distil.train_distilled(config, tmp_path)
         saved = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
         assert saved == ["2", "3"]
-        student.train_student(config, tmp_path)
+        distil.train_distilled(config, tmp_path)
 
     ours, whole = state(tmp_path), state(demo / "learned-4")
     assert ours.keys() == whole.keys() and len(ours) > 100

@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from drf_jax.denoiser import Denoiser
+from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.dit import DiT
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.networks.refiner import RefineNetwork
@@ -18,7 +19,10 @@ from drf_jax.sharding import make_mesh
 
 PROCESS, K, B = CosineVP(), 3, 16
 BACKBONE = DiT(channels=2, width=16, depth=1, heads=2, num_classes=2)
-NETWORK, REFINE = DenoisingNetwork(BACKBONE), RefineNetwork(BACKBONE, K)
+NETWORK, REFINE = (
+    DenoisingNetwork(BACKBONE),
+    RefineNetwork(BACKBONE, K, CrossDraft(K, BACKBONE.heads)),
+)
 LABELS = {"label": jnp.zeros(B, jnp.int32)}
 
 

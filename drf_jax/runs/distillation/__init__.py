@@ -7,12 +7,15 @@ from drf_jax import build
 from drf_jax.config import naming
 from drf_jax.runs.distillation.adversarial import AdversarialStage
 from drf_jax.runs.distillation.consistency import ConsistencyStage
+from drf_jax.runs.distillation.draft_refine import DraftRefineStage
 from drf_jax.runs.distillation.latent_consistency import LatentConsistencyStage, LoraStage
 from drf_jax.runs.distillation.progressive import progressive_stages
 from drf_jax.runs.distillation.stage import Setting, Stage
 from drf_jax.runs.distillation.step import StepStage
 
 STAGES: dict[type, Callable[[Any, Setting], tuple[Stage, ...]]] = {
+    build.DraftRefine: lambda spec, setting: (DraftRefineStage(spec, setting),),
+    build.DraftRefineAggressive: lambda spec, setting: (DraftRefineStage(spec, setting),),
     build.Step: lambda spec, setting: (StepStage(spec, setting),),
     build.Progressive: progressive_stages,
     build.ConsistencyDistillation: lambda spec, setting: (ConsistencyStage(spec, setting),),

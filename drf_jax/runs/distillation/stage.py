@@ -87,13 +87,25 @@ class Stage(Protocol):
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """What a method is made from besides its options: the teacher, how long to train, and all that takes data or
-    arithmetic before the first update, which `drf_jax.plan.distillation` replaces by shapes."""
+    arithmetic before the first update, which `drf_jax.plan.distillation` replaces by shapes.
+
+    A batch is cut into ``parts``: over devices, and over the updates that are accumulated.
+    """
 
     teacher: Teacher
     train: build.Train
     optimizer_spec: Optimizer
     seed: int
     loop: Loop
+    parts: int = 1
+
+    def check_batch(self, key: str, size: int) -> None:
+        """Raise unless a batch of that size, which a config's key gives, can be cut."""
+        if size % self.parts:
+            raise UserError(
+                f"{key} = {size}: must be a multiple of {self.parts}"
+                f" (devices and config.train.accumulate = {self.train.accumulate})"
+            )
 
     def __post_init__(self):
         process = self.teacher.denoiser.process
@@ -110,7 +122,7 @@ class Setting:
         return example_batches(self.teacher.data, self.train.batch_size, self.seed)
 
     def trajectories(
-        self, walk: Walk, spec: build.Step, path: Path
+        self, walk: Walk, spec: build.Step | build.DraftRefine, path: Path
     ) -> Callable[[int, int], Callable[[int], dict[str, Any]]]:
         """Batches of the teacher's walks, which are made once and kept in ``path``, for a batch size and a seed."""
         kept = spec.trajectories, spec.trajectory_batch, spec.trajectory_dtype
@@ -186,9 +198,31 @@ class Pair:
         Raises:
           UserError: the weight is not in the range that the student was shown.
         """
+        w = self.shown_weight(weight)
+        return AtWeight(denoiser, w) if self.guided else denoiser
+
+    def method_at(self, method: Method, weight: float) -> Method:
+        """The method of a student that is no denoiser, at one weight; errors as in `at`."""
+        w = self.shown_weight(weight)
+        if not self.guided:
+            return method
+        return dataclasses.replace(
+            method, sampler=jax.tree_util.Partial(sample_at, method.sampler, w)
+        )
+
+    def shown_weight(self, weight: float) -> jax.Array:
         low, high = self.guidance
+        if not self.guided and weight != low:
+            raise UserError(
+                f"config.evaluate.guidance = {weight}: this student was not trained to take a weight"
+            )
         if not low <= weight <= high:
             raise UserError(
                 f"config.evaluate.guidance = {weight}: the student was shown weights from {low} to {high}"
             )
-        return AtWeight(denoiser, jnp.asarray(weight, jnp.float32)) if self.guided else denoiser
+        return jnp.asarray(weight, jnp.float32)
+
+
+def sample_at(sampler, weight, noise, keys, cond):
+    """A sampler whose networks read the guidance weight in their conditioning, shown the same one always."""
+    return sampler(noise, keys, {**(cond or {}), KEY: jnp.full(len(noise), weight)})

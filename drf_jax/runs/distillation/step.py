@@ -5,7 +5,6 @@ from pathlib import Path
 
 from drf_jax import build
 from drf_jax.denoiser import DenoiserLike
-from drf_jax.errors import UserError
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
@@ -22,11 +21,7 @@ class StepStage:
     name: str = ""
 
     def __post_init__(self):
-        if self.on_policy_batch % self.setting.train.accumulate:
-            raise UserError(
-                f"config.method.batch_size_on_policy = {self.on_policy_batch}: must be a multiple of"
-                f" config.train.accumulate = {self.setting.train.accumulate}"
-            )
+        self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
 
     @property
     def on_policy_batch(self) -> int:
@@ -44,13 +39,12 @@ class StepStage:
     @property
     def walk(self) -> Walk:
         spec = self.spec
-        stride = spec.teacher_steps // spec.steps
-        return Walk(spec.grid, spec.teacher_steps, stride, spec.guidance)
+        return Walk(spec.grid, spec.teacher_steps, spec.steps, spec.guidance)
 
     @property
     def times(self) -> Grid:
         process = self.setting.teacher.denoiser.process
-        return make_grid(self.walk.grid, process, self.walk.steps)[:: self.walk.stride]
+        return make_grid(self.walk.grid, process, self.walk.steps)[list(self.walk.kept)]
 
     def init(self, source: Params, key: PRNGKey) -> Params:
         return self.pair.start(source)
