@@ -10,7 +10,7 @@ import pytest
 
 from drf_jax.configs import digits_learned
 from drf_jax.runs import distil
-from drf_jax.runs.distillation import draft_refine
+from drf_jax.runs.distillation import stage
 from drf_jax.training.metrics import is_timing
 
 
@@ -47,7 +47,7 @@ def test_killed_before_the_switch_and_resumed_is_the_uninterrupted_run(
             compiled.append(original(*args))
         return compiled[i % 2]
 
-    def dies(source, batch_size, seed, original=draft_refine.trajectory_batches):
+    def dies(source, batch_size, seed, original=stage.trajectory_batches):
         batches = original(source, batch_size, seed)
 
         def batch(i):
@@ -60,7 +60,7 @@ def test_killed_before_the_switch_and_resumed_is_the_uninterrupted_run(
     monkeypatch.setattr(distil, "jit_step", jit_step)
     with quick_compile():
         with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-            patch.setattr(draft_refine, "trajectory_batches", dies)
+            patch.setattr(stage, "trajectory_batches", dies)
             distil.train_distilled(config, tmp_path)
         saved = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
         assert saved == ["2", "3"]

@@ -1,7 +1,6 @@
 """The best checkpoints outlive newer ones, whatever happens to the run."""
 
 import json
-import os
 import signal
 
 import jax
@@ -136,7 +135,7 @@ def dies(i):
 def is_told_to_stop(i):
     """After the first update, whose checkpoint would be the best if it were measured."""
     if i == 0:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("interrupt, error", [(dies, RuntimeError), (is_told_to_stop, SystemExit)])
