@@ -200,7 +200,10 @@ def test_damaged_newest_checkpoint_costs_its_steps_only(runs, whole, tmp_path, d
 
 
 def test_full_disk_stops_the_run_and_harms_nothing(runs, whole, tmp_path):
-    """No file may grow beyond what a checkpoint's largest one needs less a little: writing fails half-way."""
+    """No file may grow beyond half of a checkpoint's largest one: writing fails half-way.
+
+    How orbax cuts a checkpoint into files differs from save to save, so one or two may still succeed.
+    """
     workdir = tmp_path / "run"
     process = runs.start(workdir)
     started(workdir, process, [])
@@ -211,8 +214,9 @@ def test_full_disk_stops_the_run_and_harms_nothing(runs, whole, tmp_path):
     limit = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({largest // 2},) * 2); "
     err = runs.finish(workdir, code=2, entry=limit + ENTRY)
     assert "cannot be written: File too large; older ones are as they were" in err
-    assert set(steps(workdir)) >= set(before)
-    runs.finish(workdir)
+    [*_, last] = steps(workdir)
+    assert last >= before[-1]
+    assert f"from step {last} of" in runs.finish(workdir)
     same(workdir, whole)
 
 

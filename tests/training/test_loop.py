@@ -98,7 +98,7 @@ def test_signal_finishes_the_step_saves_and_exits(linear, tmp_path, capsys, numb
 
 
 def test_second_signal_acts_at_once(linear, tmp_path):
-    usual = signal.getsignal(signal.SIGINT)
+    usual = signal.default_int_handler  # a process in the background of a script ignores SIGINT
 
     def interrupts(i):
         if i == 2:
@@ -109,8 +109,12 @@ def test_second_signal_acts_at_once(linear, tmp_path):
             time.sleep(60)
         return linear.batches(i)
 
-    with pytest.raises(KeyboardInterrupt):
-        run_training(linear, tmp_path, batches=interrupts)
+    before = signal.signal(signal.SIGINT, usual)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_training(linear, tmp_path, batches=interrupts)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert saved(tmp_path) == {2}
 
 
