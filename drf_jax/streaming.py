@@ -60,7 +60,8 @@ def advance(
     """One round: the next carry and the preview, equation (1)."""
     x, memory = carry
     made = first_pass(process, form, drafter, refiner, memory, x, nodes, last_interior, cond)
-    last = jax.tree.map(lambda leaf: leaf[-1], made.refined.predictions)
+    # What follows the K-th prediction, if anything, is for the drafter.
+    last = jax.tree.map(lambda leaf: leaf[len(made.drafts) - 1], made.refined.predictions)
     t = made.times[-1]
     preview = reuse(process, form, made.refined.states[-1], last, t, jnp.full_like(t, end))
     return made.carry, preview

@@ -1,5 +1,6 @@
 """Previews end in the sampler's result; a newer request stops the older ones within a round."""
 
+import dataclasses
 import threading
 
 import jax
@@ -64,6 +65,27 @@ def test_a_preview_is_the_refined_x0_and_they_approach_the_result():
         np.testing.assert_allclose(made[i], x0, atol=1e-9)
     gaps = np.sqrt(np.mean((made - made[-1]) ** 2, axis=(1, 2)))
     assert np.all(np.diff(gaps) < 0)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class WithMore:
+    """A refiner that also predicts for its drafter."""
+
+    refiner: ParallelRefiner
+
+    def __call__(self, states, times, cond):
+        return jax.tree.map(
+            lambda p: jnp.concatenate([p, 7 + p]), self.refiner(states, times, cond)
+        )
+
+
+def test_what_a_refiner_predicts_for_its_drafter_is_not_shown():
+    drafter, refiner, *rest = slots(ConservativeDrafter)
+    x = prior(PROCESS, noise())
+    plain = np.stack([p.x for p in previews(drafter, refiner, *rest, x)])
+    more = np.stack([p.x for p in previews(drafter, WithMore(refiner), *rest, x)])
+    np.testing.assert_array_equal(more, plain)
 
 
 def test_an_unknown_form_is_refused():
