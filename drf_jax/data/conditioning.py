@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from drf_jax.data.gather import gather
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 
@@ -42,9 +43,7 @@ def condition(data: Conditioned, examples: Mapping[str, np.ndarray]) -> dict[str
 
 def condition_of(data: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
     """Conditioning of sample indices: that of the example with the same index, modulo the data's length."""
-    examples = [data[int(i) % len(data)] for i in indices]
-    keys = ["label", "caption_embedding"] if data.caption_width else ["label"]
-    return condition(data, {key: np.stack([e[key] for e in examples]) for key in keys})
+    return condition(data, gather(data, np.asarray(indices) % len(data)))
 
 
 def null_of(data: Conditioned) -> dict[str, jax.Array]:

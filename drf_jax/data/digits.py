@@ -7,7 +7,10 @@ UCI "Optical Recognition of Handwritten Digits", 1998; CC BY 4.0.)
 from typing import SupportsIndex
 
 import numpy as np
+from jaxtyping import Int64
 from sklearn.datasets import load_digits
+
+from drf_jax.data.gather import Stacked
 
 
 class Digits:
@@ -31,3 +34,7 @@ class Digits:
     def __getitem__(self, index: SupportsIndex) -> dict[str, np.ndarray | np.int32]:
         """``{"image": uint8 [8, 8, 1], "label": int32}``; the image is a copy."""
         return {"image": self._images[index].copy(), "label": self._labels[index]}
+
+    def gather(self, indices: Int64[np.ndarray, "n"]) -> Stacked:
+        """As `drf_jax.data.gather.gather` gives it."""
+        return {"image": self._images[indices], "label": self._labels[indices]}

@@ -9,6 +9,7 @@ from typing import SupportsIndex
 import numpy as np
 from jaxtyping import Int64
 
+from drf_jax.data.gather import Stacked, gather
 from drf_jax.data.source import Example, Source
 from drf_jax.errors import UserError
 
@@ -29,6 +30,9 @@ class Part:
 
     def __getitem__(self, index: SupportsIndex) -> Example:
         return self._source[int(self._indices[index])]
+
+    def gather(self, indices: Int64[np.ndarray, "n"]) -> Stacked:
+        return gather(self._source, self._indices[indices])
 
 
 def hold_out(source: Source, count: int) -> tuple[Source, Source]:

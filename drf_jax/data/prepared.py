@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from drf_jax.data.captions import read_captions
 from drf_jax.data.card import FILE, read_card
+from drf_jax.data.gather import stack_examples
 from drf_jax.data.picture import crop, open_picture, to_array
 from drf_jax.data.prepare import home_of
 from drf_jax.data.records import open_records
@@ -77,10 +78,12 @@ class Prepared:
             command = f"drf data embed {name} --data_dir {data_dir}{title and f' --title {title}'}"
             self._captions = read_captions(folder, card, split, command)
         self.caption_width = 0 if self._captions is None else self._captions.shape[1]
-        decoded = len(self._records) * np.prod(self.image_shape)
+        shape = (len(self._records), *self.image_shape)
         self._kept: list[dict[str, Any] | None] | None = None
-        if decoded <= memory_gib * 2**30:
+        if np.prod(shape) <= memory_gib * 2**30:
             self._kept = [None] * len(self._records)
+            self._images, self._labels = np.empty(shape, np.uint8), np.empty(len(self), np.int32)
+            self._decoded = np.zeros(len(self), bool)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -90,10 +93,22 @@ class Prepared:
         i = range(len(self))[index]
         if self._kept is None:
             return self._decode(i)
-        if self._kept[i] is None:
-            self._kept[i] = self._decode(i)
-        example = self._kept[i]
-        return {**example, "image": example["image"].copy()}
+        if not self._decoded[i]:
+            example = self._kept[i] = self._decode(i)
+            self._images[i], self._labels[i] = example.pop("image"), example["label"]
+            self._decoded[i] = True
+        return {"image": self._images[i].copy(), **self._kept[i]}
+
+    def gather(self, indices: Int64[np.ndarray, "n"]) -> dict[str, np.ndarray]:
+        """What is trained on of many examples, as `drf_jax.data.source.gather` gives it."""
+        if self._kept is None:
+            return stack_examples(self, indices)
+        for i in indices[~self._decoded[indices]]:
+            self[i]
+        made = {"image": self._images[indices], "label": self._labels[indices]}
+        if self._captions is not None:
+            made["caption_embedding"] = self._captions[indices]
+        return made
 
     def _decode(self, i: int) -> dict[str, Any]:
         try:

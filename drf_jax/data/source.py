@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Int64, UInt8
 
 from drf_jax.data.digits import Digits
+from drf_jax.data.gather import Stacked, gather
 from drf_jax.data.prepare import RECIPES
 from drf_jax.data.prepared import Prepared
 from drf_jax.data.shapes import Shapes
@@ -77,6 +78,9 @@ class First:
     def __getitem__(self, index: SupportsIndex) -> Example:
         return self._source[range(self._length)[index]]
 
+    def gather(self, indices: Int64[np.ndarray, "n"]) -> Stacked:
+        return gather(self._source, np.arange(self._length)[indices])
+
 
 def load_source(name: str, limit: int | None = None, **options: Any) -> Source:
     """The source of that name; where ``limit`` is given, its first so many elements.
@@ -94,8 +98,5 @@ def take(
     source: Source, indices: Iterable[SupportsIndex]
 ) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, "n"]]:
     """The images and labels at ``indices``, stacked in that order (held in memory)."""
-    examples = [source[i] for i in indices]
-    images = np.empty((len(examples), *source.image_shape), np.uint8)
-    for image, example in zip(images, examples, strict=True):
-        image[...] = example["image"]
-    return images, np.array([example["label"] for example in examples], np.int32)
+    made = gather(source, np.fromiter(indices, np.int64))
+    return made["image"], made["label"]

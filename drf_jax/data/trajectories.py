@@ -8,16 +8,17 @@ mapped, with a JSON file beside it that says what it holds and how far it is: a 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import Float, Int64, PyTree
 from tqdm import tqdm
 
 from drf_jax.atomic import replacing
+from drf_jax.data.ahead import read_ahead
 from drf_jax.errors import UserError
 from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.typing import Cond, PRNGKey, State
@@ -27,18 +28,18 @@ Walk = Callable[[State, Cond], Float[jax.Array, "nodes b *state"]]
 
 
 class Trajectories:
-    """A finished cache as a random-access source of ``{"states": [nodes, *state], "cond": ...}``."""
+    """A finished cache; ``cond`` maps sample indices to their conditioning."""
 
-    def __init__(self, path: Path, cond: Callable[[int], dict[str, np.ndarray]]):
+    def __init__(self, path: Path, cond: Callable[[np.ndarray], dict[str, np.ndarray]]):
         self.states = np.load(path, mmap_mode="r")
         self.cond = cond
 
     def __len__(self) -> int:
         return len(self.states)
 
-    def __getitem__(self, index: SupportsIndex, /) -> dict[str, Any]:
-        i = int(index)
-        return {"states": np.asarray(self.states[i], np.float32), "cond": self.cond(i)}
+    def gather(self, indices: Int64[np.ndarray, "n"]) -> dict[str, Any]:
+        """``{"states": float32 [n, nodes, *state], "cond": {name: [n, ...]}}``."""
+        return {"states": self.states[indices].astype(np.float32), "cond": self.cond(indices)}
 
 
 def make_trajectories(
@@ -133,6 +134,5 @@ def trajectory_batches(
     """Shuffled, endless batches as a function of the step, as `drf_jax.data.pipeline.batches`."""
     if batch_size % jax.process_count():
         raise UserError(f"batch_size {batch_size} must be a multiple of {jax.process_count()}")
-    rows = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-    rows = rows.batch(batch_size // jax.process_count())
-    return lambda step: rows[step * jax.process_count() + jax.process_index()]
+    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    return read_ahead(order.batch(batch_size // jax.process_count()).map(source.gather))

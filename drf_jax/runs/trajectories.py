@@ -98,7 +98,4 @@ def teacher_trajectories(
             dtype,
         )
 
-    def one(i):
-        return {name: leaf[0] for name, leaf in cond(np.array([i])).items()}
-
-    return Trajectories(path, one)
+    return Trajectories(path, cond)

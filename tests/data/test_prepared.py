@@ -66,8 +66,17 @@ def test_images_are_decoded_once(data_dir, monkeypatch):
     decode = source._decode
     monkeypatch.setattr(source, "_decode", lambda *a: calls.append(a) or decode(*a))
     for _ in range(3):
-        source[2], source[np.int64(2)]
+        source[2], source[np.int64(2)], source.gather(np.array([2, 2]))
     assert len(calls) == 1
+
+
+def test_many_at_once_are_the_same_examples(data_dir):
+    kept, read = toys(data_dir), toys(data_dir, memory_gib=0.0)
+    indices = np.array([4, 0, 4])
+    for source in (kept, kept, read):
+        made = source.gather(indices)
+        np.testing.assert_array_equal(made["image"], [read[i]["image"] for i in indices])
+        np.testing.assert_array_equal(made["label"], [read[i]["label"] for i in indices])
 
 
 def test_another_size_is_made_from_the_stored_one(data_dir):
