@@ -45,7 +45,7 @@ from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.program import compile_program, matrix_rate, operations
 from drf_jax.evaluation.report import family, markdown_table, read_results, row, write_results
 from drf_jax.networks.autoencoder import Autoencoder
-from drf_jax.sampling.loops import COMPILED, PYTHON
+from drf_jax.sampling.loops import COMPILED
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -101,8 +101,8 @@ def sampler_job(subject: Subject, name: str, make: Make, batch: int, effort: Eff
     def measure():
         noise, *rest = subject.inputs(batch, told=method.mode == "learned")
         entry = measured(images, (method.sampler, subject.space), noise, rest, effort)
-        unrolled = subject.counted[name](PYTHON).sampler
-        count = operations(images, unrolled, subject.space, noise, *rest)
+        plain = subject.counted[name](COMPILED).sampler
+        count = operations(images, plain, subject.space, noise, *rest)
         return row(
             **of,
             dataset="random",

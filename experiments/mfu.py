@@ -119,7 +119,7 @@ class Call:
         return sum(plain_dit.operations(self.net, self.side, self.batch).values())
 
     def counted(self) -> float:
-        """XLA's count, of the library's own network."""
+        """The count of the library's own network, as it is traced."""
         params, x, t, cond = self.arguments()
         network = random_denoiser(self.net, x.shape[1:]).network
         return operations(lambda p, *args: network.apply({"params": p}, *args), params, x, t, cond)
@@ -154,7 +154,7 @@ def part_job(call: Call, part: str, repeats: int, ceiling: Callable[[], float]) 
 def count_job(call: Call) -> Job:
     of = {"network": call.name, "side": call.side, "batch": call.batch}
     each = lambda: plain_dit.operations(call.net, call.side, call.batch)
-    return Job("counts", of, lambda: of | each() | {"xla": call.counted()})
+    return Job("counts", of, lambda: of | each() | {"traced": call.counted()})
 
 
 def product_job(call: Call, name: str, k: int, n: int, repeats: int, ceiling: Callable) -> Job:

@@ -1,8 +1,7 @@
 """What a compiled program costs besides its time: compilation, memory, floating-point operations.
 
-Operations are counted by XLA (a multiply–add is two). It counts a loop's body once, so those of a sampler are counted
-on its unrolled form, which is lowered but never compiled. With F operations in t seconds on a machine that multiplies
-large matrices at a rate R, the utilisation is
+With F operations (`drf_jax.flops`) in t seconds on a machine that multiplies large matrices at a rate R, the
+utilisation is
 
     MFU = F / (t R)                                                                                                 (1)
 
@@ -18,6 +17,7 @@ from typing import Any
 
 import jax
 
+from drf_jax import flops
 from drf_jax.distinct import distinct
 
 
@@ -85,8 +85,9 @@ def compile_program(fn: Callable[..., Any], *args: Any, warm: bool = True) -> Pr
 
 
 def operations(fn: Callable[..., Any], *args: Any) -> float:
-    """Floating-point operations of ``fn``, whose loops must be unrolled; ``args`` may be shapes."""
-    return float(lower(fn, args)[0].cost_analysis()["flops"])
+    """Floating-point operations of ``fn``; ``args`` may be shapes. As in `lower`, no tree holds a placeholder."""
+    leaves, structure = jax.tree.flatten(args)
+    return flops.operations(lambda *leaves: fn(*structure.unflatten(leaves)), *leaves)
 
 
 @functools.cache

@@ -11,8 +11,7 @@ and the factor is Σ count · FLOPs / Σ FLOPs over a compiled program's product
 import math
 import re
 
-import numpy as np
-
+from drf_jax.flops import meeting
 from drf_jax.plan.hlo import Instruction, Module, arrays
 
 
@@ -56,11 +55,3 @@ def window(i: Instruction, axis: int) -> tuple[int, int, int, int]:
         return int(fields[name].split("x")[axis].split("_")[0]) if name in fields else default
 
     return value("stride", 1), value("pad", 0), value("lhs_dilate", 1), value("rhs_dilate", 1)
-
-
-def meeting(size: int, kernel: int, out: int, at: tuple[int, int, int, int]) -> int:
-    """Pairs of output and kernel positions along an axis that meet an input."""
-    stride, low, input_dilation, kernel_dilation = at
-    place = np.arange(out)[:, None] * stride + np.arange(kernel) * kernel_dilation - low
-    inside = (place >= 0) & (place <= (size - 1) * input_dilation) & (place % input_dilation == 0)
-    return int(inside.sum())

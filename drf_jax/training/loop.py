@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from tqdm import tqdm
 
+from drf_jax.flops import operations
 from drf_jax.sharding import shard_batch
 from drf_jax.training.checkpoint import Checkpoints
 from drf_jax.training.clock import Clock
@@ -25,7 +26,7 @@ from drf_jax.training.profile import tracing
 from drf_jax.training.state import TrainState
 from drf_jax.training.step import TrainStep
 from drf_jax.training.stop import stop_requests
-from drf_jax.training.utilisation import peak_flops, peak_memory, update_flops
+from drf_jax.training.utilisation import peak_flops, peak_memory
 from drf_jax.typing import Params, PRNGKey
 
 Hook = Callable[[int, TrainState], None]
@@ -105,7 +106,7 @@ def train(
                 clock.update(_examples(batch), flops[step])
             else:
                 with clock.part("compile"), jax.set_mesh(mesh):
-                    flops[step] = peak and update_flops(step, state, frozen, batch, key)
+                    flops[step] = peak and operations(step, state, frozen, batch, key)
                     state, values = step(state, frozen, batch, key)
             guard.add(values)
             done = i + 1

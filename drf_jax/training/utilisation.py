@@ -4,12 +4,10 @@ Operations that the update needs, over what the devices could do in its time:
 
     mfu = operations of an update / (seconds of an update × devices × peak of a device)          (1)
 
-(Chowdhery et al., PaLM, https://arxiv.org/abs/2204.02311, appendix B; there attention is counted by a formula, here XLA
-counts the whole update, as it was written and before any partitioning.) XLA does not see into hand-written kernels and
-counts the body of a loop once, so (1) is then too low; rematerialised operations count, so it is then too high.
+(Chowdhery et al., PaLM, https://arxiv.org/abs/2204.02311, appendix B; there by a formula, here `drf_jax.flops` counts
+the products of the update as it was written, before any partitioning.) Hand-written kernels are not counted, so (1) is
+then too low; rematerialised operations are, so it is then too high.
 """
-
-from typing import Any
 
 import jax
 
@@ -32,14 +30,6 @@ PEAK = {
 def peak_flops(device: jax.Device) -> float | None:
     """Operations a second of a device, or None where they are not known."""
     return PEAK.get(device.device_kind)
-
-
-def update_flops(step: Any, *args: Any) -> float | None:
-    """Operations of one call of a jitted step, on all devices together; None where XLA does not say."""
-    if not hasattr(step, "lower"):
-        return None
-    cost = step.lower(*args).cost_analysis()
-    return cost.get("flops") if cost else None
 
 
 def peak_memory() -> float | None:

@@ -96,7 +96,7 @@ def test_operations_grow_with_evaluations_and_with_guidance(latency):
         inputs = subject.inputs(1, told=method == "learned")
         assert make(COMPILED).network_evaluations == make(PYTHON).network_evaluations
         run = lambda sampler, *args: sampler(*args)
-        return latency.operations(run, counted(PYTHON).sampler, *inputs)
+        return latency.operations(run, counted(COMPILED).sampler, *inputs)
 
     plain = count("ddim", 1.0)
     assert count("ddim", 4.0) == pytest.approx(2 * plain, rel=0.1)
