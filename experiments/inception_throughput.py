@@ -1,7 +1,7 @@
 """Images per second through the FID Inception: this library beside pytorch-fid, on the same device in the same run.
 
     pip install torch torchvision pytorch-fid
-    python experiments/inception_throughput.py --out results/inception_throughput.json
+    python experiments/inception_throughput.py                  writes results/inception_throughput.json
 
 Both networks get the same deterministic weights (drawn by tensor name, so nothing is downloaded) and the same uint8
 images 32×32 from host memory; what is timed is transfer, resize to 299 and the network, until the features are back on
@@ -19,10 +19,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from drf_jax.atomic import replacing
 from drf_jax.evaluation.digest import params_digest
 from drf_jax.evaluation.inception import Inception
-from drf_jax.evaluation.report import git_commit
+from drf_jax.evaluation.report import write_results
 from drf_jax.networks.inception import inception_params
 
 
@@ -114,16 +113,10 @@ def main(golden: Path, out: Path, count: int, batches: list[int], repeats: int) 
             line[name] = round(rate(extract, images, batch_size, repeats), 1)
         lines.append(line)
         print(json.dumps(line), flush=True)
-    results = {
-        "images_per_second": lines,
-        "feature_gap": float(gap),
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "jax": jax.__version__,
-        "git": git_commit(),
-        "command": f"python {' '.join(sys.argv)}",
-    }
-    with replacing(out) as file:
-        file.write((json.dumps(results, indent=1) + "\n").encode())
+    measured = {"images_per_second": lines, "feature_gap": float(gap)}
+    write_results(
+        out, [], {"repeats": repeats}, "python experiments/inception_throughput.py", measured
+    )
     return 0
 
 

@@ -77,6 +77,14 @@ def data_sets(results: Results) -> str:
     return plain_table(lines) + ("\n" + plain_table(parts) if len(parts) > 1 else "")
 
 
+def throughput(results: Results) -> str:
+    """Images a second of each network, a line a batch size."""
+    lines = results["images_per_second"]
+    networks = [key for key in lines[0] if key not in ("batch", "images")]
+    cells = [[line["batch"], *(int(line[key]) for key in networks)] for line in lines]
+    return plain_table([["batch", *(f"{key}, images/s" for key in networks)], *cells])
+
+
 def plans(results: Results) -> str:
     """What each program needs of a chip, and the least time that it can take."""
     head = ["program", "chips", "mesh (data × draft)", "batch", "GiB a chip", "TFLOP a chip"]
@@ -209,6 +217,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "demo": ("digits_demo.json", partial(rows, DEMO)),
     "digits_demo_h100": ("digits_demo_h100.json", partial(rows, DEMO)),
     "data_sets": ("data_sets.json", data_sets),
+    "inception_throughput": ("inception_throughput.json", throughput),
     "plan": ("plan.json", plans),
     **{
         marker: (f"{file}_{data}.json", make)
