@@ -1,8 +1,8 @@
-"""Batches as a function of the step, made ahead of time by other threads.
+"""Batches as a function of the step, made ahead of time by Grain's threads.
 
-``rows`` is Grain's random access to an endless list of batches, and what is trained on is a function of the index
-alone. A run asks for one batch after the other, so the next ``BATCHES`` are being made, decoding included, while the
-devices work; whoever asks for another step than the next gets the same batch, and reading ahead starts again there.
+What is trained on is a function of the row's index alone. A run asks for one batch after the other, so the next
+``BATCHES`` are being made, decoding included, while the devices work; whoever asks for another step than the next gets
+the same batch, and reading ahead starts again there.
 """
 
 import os
@@ -13,13 +13,16 @@ import grain
 import jax
 
 BATCHES = 8
-THREADS = min(BATCHES, os.cpu_count() or 1)
+THREADS = min(4, os.cpu_count() or 1)
+"""Few: what they do in memory holds Python's lock, what they decode does not."""
+ENDLESS = 2**48
 
 
-def read_ahead(rows: grain.MapDataset) -> Callable[[int], Any]:
-    """``step -> rows[step P + p]`` for process p of P."""
+def read_ahead(make: Callable[[int], Any]) -> Callable[[int], Any]:
+    """``step -> make(step P + p)`` for process p of P."""
     processes, process = jax.process_count(), jax.process_index()
     options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=BATCHES)
+    rows = grain.MapDataset.range(ENDLESS).map(make)
     following, ahead = -1, iter(())
 
     def batch(step: int) -> Any:

@@ -1,21 +1,20 @@
 """Training batches as a function of the step: ``batches(source, batch_size, seed)(step)``.
 
-Epoch e is a permutation of the source that depends on (seed, e); the epochs are laid end to end
-and cut into batches, so a batch may span two epochs and no example is dropped. Batch ``step`` is
-made by index, so a resumed run needs the step and no pipeline state; `drf_jax.data.ahead` makes the
-following ones in other threads. With P processes, process p gets rows [p B/P, (p+1) B/P) of the same
-global batch: what is trained on does not depend on P.
+Each epoch is another permutation of the source (`drf_jax.data.order`). Batch ``step`` is made by index, so a
+resumed run needs the step and no pipeline state; `drf_jax.data.ahead` makes the following ones in
+other threads. With P processes, process p gets rows [p B/P, (p+1) B/P) of the same global batch: what
+is trained on does not depend on P.
 """
 
 from collections.abc import Callable
 
-import grain
 import jax
 import numpy as np
 
 from drf_jax.data.ahead import read_ahead
 from drf_jax.data.gather import gather
 from drf_jax.data.image import to_model
+from drf_jax.data.order import shuffled_rows
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 
@@ -40,10 +39,10 @@ def batches(source: Source, batch_size: int, seed: int) -> Batches:
         raise UserError(f"batch_size {batch_size} must be a positive multiple of {processes}")
     if not 0 <= seed < 2**32:
         raise UserError(f"seed {seed} must be at least 0 and below 2**32")
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    rows = shuffled_rows(len(source), batch_size // processes, seed)
 
-    def examples(indices: np.ndarray) -> dict[str, np.ndarray]:
-        stored = gather(source, indices)
+    def examples(i: int) -> dict[str, np.ndarray]:
+        stored = gather(source, rows(i))
         return {**stored, "image": to_model(stored["image"])}
 
-    return read_ahead(order.batch(batch_size // processes).map(examples))
+    return read_ahead(examples)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from drf_jax.atomic import replacing
 from drf_jax.data.ahead import read_ahead
+from drf_jax.data.order import shuffled_rows
 from drf_jax.errors import UserError
 from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.typing import Cond, PRNGKey, State
@@ -134,5 +134,5 @@ def trajectory_batches(
     """Shuffled, endless batches as a function of the step, as `drf_jax.data.pipeline.batches`."""
     if batch_size % jax.process_count():
         raise UserError(f"batch_size {batch_size} must be a multiple of {jax.process_count()}")
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
-    return read_ahead(order.batch(batch_size // jax.process_count()).map(source.gather))
+    rows = shuffled_rows(len(source), batch_size // jax.process_count(), seed)
+    return read_ahead(lambda i: source.gather(rows(i)))

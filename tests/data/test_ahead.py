@@ -1,8 +1,6 @@
 import threading
 
-import grain
 import jax
-import numpy as np
 import pytest
 
 from drf_jax.data.ahead import BATCHES, read_ahead
@@ -10,19 +8,17 @@ from drf_jax.errors import UserError
 
 
 def test_any_order_of_steps_gives_the_rows_of_those_steps():
-    rows = grain.MapDataset.range(1000).seed(1).shuffle().repeat().batch(4)
-    batch = read_ahead(rows)
+    batch = read_ahead(lambda i: i)
     for step in (0, 1, 2, 7, 8, 3, 3, 0, 1):
-        np.testing.assert_array_equal(batch(step), rows[step])
+        assert batch(step) == step
 
 
 def test_a_process_reads_its_own_rows(monkeypatch):
-    rows = grain.MapDataset.range(1000).repeat().batch(2)
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     monkeypatch.setattr(jax, "process_index", lambda: 2)
-    batch = read_ahead(rows)
+    batch = read_ahead(lambda i: i)
     for step in (4, 5, 6):
-        np.testing.assert_array_equal(batch(step), rows[3 * step + 2])
+        assert batch(step) == 3 * step + 2
 
 
 def test_the_following_batches_are_made_by_other_threads_before_they_are_asked_for():
@@ -34,7 +30,7 @@ def test_the_following_batches_are_made_by_other_threads_before_they_are_asked_f
             enough.set()
         return i
 
-    batch = read_ahead(grain.MapDataset.range(100).repeat().map(make))
+    batch = read_ahead(make)
     batch(10)
     assert enough.wait(10)
     assert {i for i, _ in made} >= set(range(10, 10 + BATCHES - 1))
@@ -49,7 +45,7 @@ def test_an_error_arrives_with_its_own_step_and_does_not_last():
             raise UserError(f"image {i} cannot be read")
         return i
 
-    batch = read_ahead(grain.MapDataset.range(100).repeat().map(make))
+    batch = read_ahead(make)
     assert [batch(i) for i in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(UserError, match="image 5"):
         batch(5)
