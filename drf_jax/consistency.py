@@ -6,8 +6,7 @@ denoiser again (`ConsistencyDenoiser`) its x0 fills a slot of any other sampler,
 
 import dataclasses
 
-import jax
-
+from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike, static
 from drf_jax.process.boundary import Boundary
 from drf_jax.process.prediction import Prediction, expand
@@ -15,7 +14,7 @@ from drf_jax.process.schedule import Process
 from drf_jax.typing import Cond, State, Time
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class ConsistencyFunction:
     """``f(x [b, *state], t [b], cond) -> [b, *state]``."""
@@ -28,7 +27,7 @@ class ConsistencyFunction:
         return self.boundary(self.process, self.denoiser(x, t, cond), x, t)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class ConsistencyDenoiser:
     """The denoiser with x0 = f(x_t, t) and ε = (x_t − α x0)/σ."""

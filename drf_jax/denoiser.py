@@ -7,8 +7,7 @@ Samplers are given a denoiser, never a network. It is a pytree (the parameters a
 import dataclasses
 from typing import Protocol, runtime_checkable
 
-import jax
-
+from drf_jax import pytree
 from drf_jax.process.prediction import Prediction, from_output, network_input
 from drf_jax.process.schedule import Process
 from drf_jax.typing import Cond, Network, Params, State, Time
@@ -26,7 +25,7 @@ def static() -> dataclasses.Field:
     return dataclasses.field(metadata={"static": True})
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Denoiser:
     """f(x, t, cond) with its output read as ``output`` (one of `drf_jax.process.prediction.KINDS`)."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.errors import UserError
 from drf_jax.process.gaussian import prior
 from drf_jax.process.mixture import GaussianMixture
@@ -67,7 +68,7 @@ def test_a_preview_is_the_refined_x0_and_they_approach_the_result():
     assert np.all(np.diff(gaps) < 0)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass
 class WithMore:
     """A refiner that also predicts for its drafter."""

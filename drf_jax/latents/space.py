@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.networks.autoencoder import Autoencoder, Decoder, Encoder
 from drf_jax.typing import Params, PRNGKeys
@@ -29,7 +30,7 @@ def posterior(
     return mean, jnp.exp(jnp.clip(log_variance, -30, 20) / 2)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class LatentSpace:
     """An autoencoder with its parameters ``{"encoder": …, "decoder": …}``; one of them may be left out if unused."""

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.objectives.model import Model
 from drf_jax.process.prediction import Prediction, expand
@@ -23,7 +24,7 @@ from drf_jax.typing import Cond, Objective, Params, State, Time
 KEY = "guidance"
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class GuidedByCond:
     """Equation (1) with w = ``cond["guidance"]`` ``[b]``. ``null`` is the empty conditioning of one sample."""
@@ -56,7 +57,7 @@ class GuidedModel:
         return GuidedByCond(self.model(params), self.null)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class AtWeight:
     """A denoiser that reads the weight in its conditioning, shown the same one always."""

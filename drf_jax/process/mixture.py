@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import Process
 from drf_jax.typing import Cond, State, Time
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class GaussianMixture:
     """Equation (1): a denoiser for means ``[K, *state]``, standard deviations ``[K]`` and weights ``[K]``."""

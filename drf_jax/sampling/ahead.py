@@ -16,6 +16,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.process.prediction import from_output, network_input
 from drf_jax.process.schedule import Process
@@ -23,7 +24,7 @@ from drf_jax.sampling.transition import reuse
 from drf_jax.typing import Network, Params
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class AheadRefiner:
     """``f(drafts [k, b, …], times [k, b], cond) -> [2k, b, …]``: of the drafts, then of the next round's.
@@ -48,7 +49,7 @@ class AheadRefiner:
         return from_output(self.output, out, states[index], alpha[index], sigma[index])
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class AheadDrafter:
     """Drafts with what ``refiner`` predicted ahead; the memory is these K predictions."""

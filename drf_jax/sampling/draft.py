@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 from jaxtyping import Array, Float
 
+from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike, static
 from drf_jax.process.prediction import Prediction, from_output, network_input
 from drf_jax.process.schedule import Process
@@ -63,7 +64,7 @@ def extrapolated_walk(
     return walk(process, form, x, history.extrapolate(memory, times[:-1]), times)[1:]
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class ConservativeDrafter:
     denoiser: DenoiserLike
@@ -89,7 +90,7 @@ class ConservativeDrafter:
         return history.push(memory, times, predictions)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class AggressiveDrafter:
     denoiser: DenoiserLike
@@ -111,7 +112,7 @@ class AggressiveDrafter:
         return history.push(memory, times, predictions)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class LearnedDrafter:
     """A draft network ``f(x [b, …], t [b], targets [k, b], cond) -> [k, b, …]``, outputs read as ``output``."""

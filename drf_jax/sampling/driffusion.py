@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from drf_jax import pytree
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.draft import Drafter
@@ -79,7 +80,7 @@ def cost(drafter: Drafter, rounds: Rounds, refinements: int = 1) -> tuple[int, i
     return drafter.initial_calls + calls, drafter.initial_evaluations + evaluations
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What a run made, and what each sample of the batch would have cost alone."""

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.process.prediction import Prediction
 from drf_jax.typing import Cond, State, Time
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Guided:
     """Equation (1). ``null`` holds the empty conditioning of one sample; what it lacks is kept in both halves."""

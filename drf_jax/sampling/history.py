@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from drf_jax import pytree
 from drf_jax.process.prediction import Prediction, expand
 from drf_jax.typing import State, Times
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class History:
     """``times`` ``[H, b]`` (NaN where nothing is stored yet) and ``predictions`` ``[H, b, *state]``."""

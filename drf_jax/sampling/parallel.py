@@ -26,6 +26,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Num
 
+from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike, static
 from drf_jax.errors import UserError
 from drf_jax.process.prediction import from_output, to_output
@@ -41,7 +42,7 @@ def pad(x: Num[Array, "k ..."], multiple: int) -> Num[Array, "padded ..."]:
     return jnp.concatenate([x, jnp.repeat(x[-1:], extra, axis=0)]) if extra else x
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class DraftParallelRefiner:
     """`ParallelRefiner` with its states laid over the axes ``draft`` and ``data`` of a mesh.

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike, static
 from drf_jax.drafts import merge_drafts, repeat_cond, split_drafts
 from drf_jax.process.prediction import Prediction, from_output, network_input
@@ -40,7 +41,7 @@ class Refiner(Protocol):
         ...
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class ParallelRefiner:
     denoiser: DenoiserLike
@@ -51,7 +52,7 @@ class ParallelRefiner:
         return jax.tree.map(lambda leaf: split_drafts(leaf, k), p)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class LearnedRefiner:
     """A refine network ``f(drafts [k, b, …], times [k, b], cond) -> [k, b, …]``, outputs read as ``output``."""

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import jax
 from jaxtyping import Array, Int
 
+from drf_jax import pytree
 from drf_jax.typing import State
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Result:
     x: State

@@ -14,11 +14,12 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from drf_jax import pytree
 from drf_jax.sharding import Rules, infer_shardings
 from drf_jax.typing import Params
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclass(frozen=True)
 class TrainState:
     """A pytree; the same class holds arrays, their abstract shapes or their shardings.

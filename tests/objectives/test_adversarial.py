@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.objectives.adversarial import Adversarial
 from drf_jax.process.prediction import Prediction
@@ -25,7 +26,7 @@ class Shown(list):
     __hash__ = object.__hash__
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Scale:
     """x0 = tanh(w x), noting what it was shown."""

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.errors import UserError
 from drf_jax.objectives.consistency import (
@@ -34,7 +35,7 @@ def float64():
         yield
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Exact:
     """The denoiser whose consistency function is ``scale`` times the exact one of N(0, STD²) data."""
@@ -54,7 +55,7 @@ class Exact:
         return from_output("x0", x0, x, alpha, sigma)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Curved:
     """A network that is no consistency function yet: v = sin(w x + t)."""

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.objectives.guidance import AtWeight, GuidedModel, with_guidance
 from drf_jax.objectives.model import NetworkModel
@@ -14,7 +15,7 @@ from drf_jax.sampling.guidance import Guided
 NULL = {"label": jnp.array(3)}
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Labelled:
     """x0 = params x + label; the conditioning must hold nothing but the label and the text."""

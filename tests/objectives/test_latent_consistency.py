@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.errors import UserError
 from drf_jax.objectives.distance import squared
@@ -29,7 +30,7 @@ def float64():
         yield
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Network:
     """eps = sin(w x + t + label [+ guidance]), noting what it was shown."""

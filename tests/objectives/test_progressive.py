@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.errors import UserError
 from drf_jax.objectives.progressive import (
@@ -39,7 +40,7 @@ def gaussian(process, std=0.5):
     return GaussianMixture(jnp.zeros((1, 3)), jnp.full(1, std), jnp.ones(1), process)
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Gains:
     """A linear student: x0 = gains[i] x at the i-th time of its grid."""

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced, span_loss
 from drf_jax.process.mixture import GaussianMixture
@@ -27,7 +28,7 @@ def float64():
         yield
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class V:
     """A student: v = tanh(w x + t + shift)."""
@@ -104,7 +105,7 @@ def test_a_student_without_loss_is_the_teacher_on_the_coarse_grid():
     states = jnp.moveaxis(trajectory(DDIM(), mixture, PROCESS, fine, x, every=8), 0, 1)
     slopes = states[0, 1:, 0] / states[0, :-1, 0]
 
-    @jax.tree_util.register_dataclass
+    @pytree.register
     @dataclasses.dataclass(frozen=True)
     class Linear:
         shift: jax.Array

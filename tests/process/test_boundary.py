@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.consistency import ConsistencyDenoiser, ConsistencyFunction
 from drf_jax.denoiser import static
 from drf_jax.process.boundary import ConsistencyBoundary, LCMBoundary, NoBoundary
@@ -24,7 +25,7 @@ def float64():
         yield
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Output:
     """A denoiser whose network gives these numbers, read as ``kind``."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.denoiser import static
 from drf_jax.process.gaussian import prior
 from drf_jax.process.mixture import GaussianMixture
@@ -19,7 +20,7 @@ from drf_jax.sampling.loops import PYTHON
 from drf_jax.sampling.step import DDIM
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class TableTanh:
     """tanh(W x + b index / 1000) on a table's index, declared to predict ``output``."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax import pytree
 from drf_jax.errors import UserError
 from drf_jax.process.gaussian import prior
 from drf_jax.process.mixture import GaussianMixture
@@ -128,7 +129,7 @@ def test_costs_are_the_formulae(drafts, refinements, n):
         assert expected == (result.sequential_calls[0], result.network_evaluations[0])
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass
 class Counting:
     """Counts how often a denoiser is really called, and on how many states."""

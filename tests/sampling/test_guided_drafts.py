@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from drf_jax import pytree
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import CosineVP
 from drf_jax.sampling import driffusion, grid
@@ -17,7 +18,7 @@ from drf_jax.sampling.refine import ParallelRefiner
 WIDTHS = []
 
 
-@jax.tree_util.register_dataclass
+@pytree.register
 @dataclasses.dataclass(frozen=True)
 class Widths:
     """Notes the states of each call when it is traced."""
