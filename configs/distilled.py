@@ -16,6 +16,13 @@ ROUNDS = {
 """What ``calls=N`` means to the methods that are trained for one number of sequential calls."""
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
+DESIGN = {
+    "source": "",
+    "draft_weight": 1.0,
+    "cross_draft": "every_block",
+    "gradient": "through",
+}
+"""What ``--config.method.KEY=`` explores of both draft–refine methods (docs/ablations.md), each at its default."""
 
 
 def distilled(
@@ -58,7 +65,8 @@ def distilled(
     config.task = "distill"
     config.seed = 0
     config.teacher = teacher
-    config.method = {"name": name, **methods[name]}
+    design = DESIGN if name.startswith("draft_refine") else {}
+    config.method = {"name": name, **design, **methods[name]}
     config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}
     config.train.steps = updates.get(name, config.train.steps)

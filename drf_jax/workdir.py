@@ -41,7 +41,13 @@ FREE = (
 RENAMED = {"objective.label_dropout": "objective.cond_dropout"}
 """Keys as runs of earlier versions have them, and their names now."""
 
-ABSENT = {"train.held_out": 0}
+ABSENT = {
+    "train.held_out": 0,
+    "method.source": "",
+    "method.draft_weight": 1.0,
+    "method.cross_draft": "every_block",
+    "method.gradient": "through",
+}
 """Keys that runs of earlier versions lack, and what those did."""
 
 

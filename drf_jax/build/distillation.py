@@ -37,6 +37,8 @@ class Distillation:
     guidance: tuple[float, ...] = UNGUIDED
     grid: str = "uniform"
     family: ClassVar[str]
+    source: ClassVar[str] = ""
+    """Folder of the run whose network the student starts as, where that may be another than the teacher."""
 
     def __post_init__(self):
         if len(self.guidance) != 2 or not 0 <= self.guidance[0] <= self.guidance[1]:
@@ -76,13 +78,15 @@ class DraftRefine(Distillation):
     teacher; two sequential calls and drafts + 1 steps a round.
 
     From update ``on_policy_after`` on on-policy, with batches of ``batch_size_on_policy`` (0: the training's divided by
-    rounds).
+    rounds). With a ``source`` the networks start as that of another distilled run of the teacher
+    (`drf_jax.runs.source`).
     """
 
     rounds: int
     drafts: int
     trajectories: int
     teacher_steps: int = 48
+    source: str = ""
     form: str = "data"
     draft_weight: float = 1.0
     cross_draft: str = "every_block"

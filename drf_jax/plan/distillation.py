@@ -43,6 +43,9 @@ from drf_jax.typing import Params
 class PlannedSetting(Setting):
     """A setting that knows shapes where a run's has, or makes, the numbers."""
 
+    def start(self, folder: str) -> Params:
+        return self.teacher.denoiser.params
+
     def examples(self) -> Callable[[int], dict[str, Any]]:
         batch = examples(self.teacher.data, self.train.batch_size)
         return lambda update: batch

@@ -5,10 +5,12 @@
     <run>/checkpoints, metrics.jsonl, samples/      of a method with one stage
     <run>/stage-8/checkpoints, …                    of each stage of one with several (progressive distillation)
     <run>/teacher.json                              the hash of the teacher's parameters, which are in no checkpoint
+    <run>/source.json                               the same of the run that the student started from, if it did
 
 Every stage resumes by itself, so a killed run goes on in the stage that it was in.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +20,13 @@ import jax
 
 from drf_jax import build
 from drf_jax.atomic import replacing
-from drf_jax.config import plain
+from drf_jax.config import naming, plain
 from drf_jax.errors import UserError
 from drf_jax.runs.distillation import Setting, Stage, make_stages
 from drf_jax.runs.distillation.adversarial import judge_of
 from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.keys import INIT, TRAIN, root_key
+from drf_jax.runs.source import NETWORKS, Source, note_source, noted_source
 from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher, parameter_hash
 from drf_jax.runs.trained import Trained, train_seconds
 from drf_jax.sharding import shard_tree
@@ -48,7 +51,10 @@ def train_distilled(config: Mapping[str, Any], workdir: str | Path) -> None:
     setting.check_batch("config.train.batch_size", setting.train.batch_size)
     # What is wrong in the evaluation fails here, not after the training.
     build.methods(config, teacher.denoiser, teacher.data, setting.loop)
-    shapes = stage_shapes(stages, teacher.denoiser.params)
+    source = build.distillation_spec(config).source
+    params = setting.start(source)
+    with naming(f"config.method.source = {source!r}"):
+        shapes = stage_shapes(stages, params)
     jax.eval_shape(
         lambda params: rows(build.evaluate(config), setting, stages, params) and (), shapes
     )
@@ -57,8 +63,9 @@ def train_distilled(config: Mapping[str, Any], workdir: str | Path) -> None:
     if jax.process_index() == 0:
         with replacing(workdir / TEACHER) as file:
             file.write(json.dumps({"sha256": teacher.sha256}).encode())
+        if source:
+            note_source(workdir, setting.load(source))
 
-    params = teacher.denoiser.params
     for i, stage in enumerate(stages):
         params = train_stage(config, setting, stage, i, params, workdir, mesh)
 
@@ -138,6 +145,7 @@ def stages_of(
         seed=config["seed"],
         loop=build.loop(teacher.config),
         parts=devices * train.accumulate,
+        load=functools.cache(lambda folder: load_source(folder, teacher)),
     )
     setting.optimizer()  # its errors are of the config
     return setting, make_stages(build.distillation_spec(config), setting)
@@ -178,6 +186,37 @@ def load_stages(
     return setting, stages, params
 
 
+def load_source(folder: str, teacher: Teacher) -> Source:
+    """The network of a distilled run, for a student of the same teacher to start from.
+
+    Raises:
+      UserError: no such run, an unreadable checkpoint, one distilled from another teacher, or it has no such network.
+    """
+    with naming(f"config.method.source = {folder!r}"):
+        workdir, config = Path(folder), read_config(folder)
+        build.check_task(config, "distill", folder)
+        if (name := config["method"]["name"]) not in NETWORKS:
+            raise UserError(
+                f"a run of {name} has no denoising network; choose a run of {', '.join(NETWORKS)}"
+            )
+        _, stages, (*_, params) = load_stages(config, workdir, teacher)
+    return Source(params, parameter_hash(params), seconds_behind(config, workdir, stages)[-1])
+
+
+def seconds_behind(
+    config: Mapping[str, Any], workdir: Path, stages: Sequence[Stage]
+) -> list[float | None]:
+    """Seconds of training that each stage's network has behind it, on top of the teacher's; None: not recorded."""
+    behind, found = 0.0, []
+    if build.distillation_spec(config).source:
+        behind = noted_source(workdir)["train_seconds"]
+    for stage in stages:
+        own = train_seconds(workdir / stage.name)
+        behind = None if None in (behind, own) else behind + own
+        found.append(behind)
+    return found
+
+
 def load_distilled(
     workdir: str | Path, teacher: Teacher, config: Mapping[str, Any] | None = None
 ) -> list[Trained]:
@@ -197,7 +236,9 @@ def load_distilled(
     config = config or read_config(workdir)
     setting, stages, params = load_stages(config, workdir, teacher)
     hashes, spec = [parameter_hash(p) for p in params], build.evaluate(config)
-    seconds = [train_seconds(workdir / stage.name) for stage in stages]
+    seconds = seconds_behind(config, workdir, stages)
+    source = build.distillation_spec(config).source
+    started = (noted_source(workdir)["sha256"],) if source else ()
     return [
         Trained(
             method,
@@ -206,8 +247,9 @@ def load_distilled(
                 plain(config["method"]),
                 spec.guidance,
                 plain(spec.hybrid) if method.mode == "hybrid" else None,
+                *started,
             ),
-            None if None in seconds[: i + 1] else sum(seconds[: i + 1]),
+            seconds[i],
             judge_of(workdir),
         )
         for method, i in rows(spec, setting, stages, params)

@@ -27,6 +27,7 @@ from drf_jax.objectives.guidance import KEY, AtWeight, GuidedModel, with_guidanc
 from drf_jax.objectives.model import Model, NetworkModel
 from drf_jax.process.schedule import NormalNoise
 from drf_jax.runs.examples import example_batches
+from drf_jax.runs.source import Source, unreadable
 from drf_jax.runs.teacher import Teacher
 from drf_jax.runs.trajectories import Walk, teacher_trajectories
 from drf_jax.sampling.loops import Loop
@@ -89,7 +90,8 @@ class Setting:
     """What a method is made from besides its options: the teacher, how long to train, and all that takes data or
     arithmetic before the first update, which `drf_jax.plan.distillation` replaces by shapes.
 
-    A batch is cut into ``parts``: over devices, and over the updates that are accumulated.
+    A batch is cut into ``parts``: over devices, and over the updates that are accumulated. ``load`` reads a run that a
+    student may start from.
     """
 
     teacher: Teacher
@@ -98,6 +100,7 @@ class Setting:
     seed: int
     loop: Loop
     parts: int = 1
+    load: Callable[[str], Source] = unreadable
 
     def check_batch(self, key: str, size: int) -> None:
         """Raise unless a batch of that size, which a config's key gives, can be cut."""
@@ -111,6 +114,10 @@ class Setting:
         process = self.teacher.denoiser.process
         if type(process).noise is not NormalNoise.noise:
             raise UserError(f"config.teacher: the noise of {process} is not normal; distil another")
+
+    def start(self, folder: str) -> Params:
+        """What the first stage starts from: the network of the run in a folder, the teacher's if that is empty."""
+        return self.load(folder).params if folder else self.teacher.denoiser.params
 
     def optimizer(self, **changes: Any) -> optax.GradientTransformation:
         """The config's optimizer, with these of its settings changed."""
