@@ -21,6 +21,11 @@ DESIGN = {
     "draft_weight": 1.0,
     "cross_draft": "every_block",
     "gradient": "through",
+    "high_frequency_weight": 0.0,
+    "perceptual_weight": 0.0,
+    "features": "",
+    "feature_steps": 600,
+    "feature_seed": 1,
 }
 """What ``--config.method.KEY=`` explores of both draft–refine methods (docs/ablations.md), each at its default."""
 
@@ -104,7 +109,7 @@ def make_small(config: ConfigDict) -> None:
             trajectories=16, trajectory_batch=8, on_policy_after=2, batch_size_on_policy=4
         )
     if config.method.name.startswith("draft_refine"):
-        config.method.update(rounds=2, drafts=2)
+        config.method.update(rounds=2, drafts=2, feature_steps=4)
     if config.method.name == "progressive":
         config.method.update(start=8, last=2)
         config.evaluate.calls = (4, 2)

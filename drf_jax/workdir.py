@@ -47,6 +47,11 @@ ABSENT = {
     "method.draft_weight": 1.0,
     "method.cross_draft": "every_block",
     "method.gradient": "through",
+    "method.high_frequency_weight": 0.0,
+    "method.perceptual_weight": 0.0,
+    "method.features": "",
+    "method.feature_steps": 600,
+    "method.feature_seed": 1,
 }
 """Keys that runs of earlier versions lack, and what those did."""
 

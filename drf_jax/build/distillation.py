@@ -93,6 +93,13 @@ class DraftRefine(Distillation):
     """Where the drafts see each other, of `CROSS_DRAFT`."""
     gradient: str = "through"
     """Whether the refined states' gradient runs through the drafts, of `drf_jax.objectives.draft_refine.GRADIENTS`."""
+    high_frequency_weight: float = 0.0
+    """Of `drf_jax.objectives.high_frequency`."""
+    perceptual_weight: float = 0.0
+    """Of `drf_jax.objectives.perceptual`, with the classifier of the file ``features``, or one that is trained."""
+    features: str = ""
+    feature_steps: int = 600
+    feature_seed: int = 1
     on_policy_after: int = 0
     batch_size_on_policy: int = 0
     trajectory_batch: int = 256
@@ -102,8 +109,9 @@ class DraftRefine(Distillation):
     def __post_init__(self):
         super().__post_init__()
         positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
-        at_least(1, self, PATH, *positive)
-        at_least(0, self, PATH, "draft_weight", "on_policy_after", "batch_size_on_policy")
+        at_least(1, self, PATH, *positive, "feature_steps")
+        weights = ("draft_weight", "high_frequency_weight", "perceptual_weight")
+        at_least(0, self, PATH, *weights, "feature_seed", "on_policy_after", "batch_size_on_policy")
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")
         choose(CROSS_DRAFT, self.cross_draft, f"{PATH}.cross_draft")
         choose(GRADIENTS, self.gradient, f"{PATH}.gradient")

@@ -6,7 +6,9 @@ states at the same times, in units of v: a DDIM jump t → u is x_u = (…) x_t 
 
     c(t, u) = |σ_u α_t − α_u σ_t|                                                                      (1)
 
-    L = w_d mean_j ‖d_j − x*_j‖² / c(t_0, t_j)²  +  mean_j ‖r_j − x*_j‖² / c(t_0, t_j)²                (2)
+    L = w_d mean_j ‖d_j − x*_j‖² / c(t_0, t_j)²  +  mean_j ‖r_j − x*_j‖² / c(t_0, t_j)²  +  Σ_i w_i L_i  (2)
+
+with further terms L_i of the refined states, each in a file of its own (`high_frequency`, `perceptual`).
 
 `TeacherForced` starts one random round per trajectory at the teacher's own state, and an aggressive student remembers a
 call at the teacher's states before it: cheap, and never drifts.
@@ -19,7 +21,7 @@ Both train the parameters of a `drf_jax.sampling.learned.Student` on batches ``{
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +42,26 @@ def through(drafts: Drafts) -> Drafts:
 
 
 GRADIENTS: dict[str, Between] = {"through": through, "stopped": jax.lax.stop_gradient}
+
+
+class Walked(NamedTuple):
+    """A round as further terms of the loss see it."""
+
+    anchor: State
+    states: Float[Array, "m b *state"]
+    """r_1 … r_M."""
+    targets: Float[Array, "m b *state"]
+    times: Float[Array, "nodes b"]
+    """Of the anchor and of the states."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """``weight`` times ``loss(frozen, walked) -> [b]``; its metric is called ``name``."""
+
+    name: str
+    weight: float
+    loss: Callable[[Params, Walked], PerExample]
 
 
 def jump_scale(process: Process, t: Times, u: Times) -> Times:
@@ -71,6 +93,8 @@ def round_loss(
     cond: Cond,
     draft_weight: float,
     between: Between = through,
+    terms: tuple[Term, ...] = (),
+    frozen: Params = None,
 ) -> tuple[PerExample, Metrics, tuple[State, Any]]:
     """Equation (2) for one round from anchor x: (loss, metrics, what the next round starts from)."""
     slots = student.slots(params)
@@ -81,7 +105,11 @@ def round_loss(
     draft = state_loss(student.process, drafts, targets[:k], times[0], times[1 : k + 1]).mean(0)
     refine = state_loss(student.process, refined.states, targets, times[0], times[1:])
     metrics = {"draft": draft, "refine": refine.mean(0), "end": refine[-1]}
-    return draft_weight * draft + refine.mean(0), metrics, end
+    loss, walked = draft_weight * draft + refine.mean(0), Walked(x, refined.states, targets, times)
+    for term in terms:
+        metrics[term.name] = term.loss(frozen, walked)
+        loss += term.weight * metrics[term.name]
+    return loss, metrics, end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +121,7 @@ class TeacherForced:
     rounds: int
     draft_weight: float = 1.0
     between: Between = through
+    terms: tuple[Term, ...] = ()
 
     def __call__(
         self, params: Params, frozen: Params, batch: dict, key: PRNGKey
@@ -106,7 +135,7 @@ class TeacherForced:
         memory = self.student.memory(params, *at(jnp.maximum(before, 0)), cond)
         picked, times = at(which * steps + jnp.arange(steps + 1)[:, None])
         x, targets = picked[0], picked[1:]
-        options = (grid[-2], cond, self.draft_weight, self.between)
+        options = (grid[-2], cond, self.draft_weight, self.between, self.terms, frozen)
         loss, metrics, _ = round_loss(self.student, params, memory, x, targets, times, *options)
         return loss, metrics
 
@@ -123,6 +152,7 @@ class OnPolicy:
     rounds: int
     draft_weight: float = 1.0
     between: Between = through
+    terms: tuple[Term, ...] = ()
     scan: Callable = jax.lax.scan
 
     def __call__(
@@ -132,7 +162,7 @@ class OnPolicy:
         grid, b = jnp.asarray(self.grid, states.dtype), states.shape[1]
         steps = self.student.steps
         index = jnp.arange(self.rounds)[:, None] * steps + jnp.arange(steps + 1)
-        options = (grid[-2], cond, self.draft_weight, self.between)
+        options = (grid[-2], cond, self.draft_weight, self.between, self.terms, frozen)
 
         def body(carry, at):
             x, memory = carry

@@ -23,7 +23,7 @@ from drf_jax.atomic import replacing
 from drf_jax.config import naming, plain
 from drf_jax.errors import UserError
 from drf_jax.runs.distillation import Setting, Stage, make_stages
-from drf_jax.runs.distillation.adversarial import judge_of
+from drf_jax.runs.distillation.features import judge_of
 from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.keys import INIT, TRAIN, root_key
 from drf_jax.runs.source import NETWORKS, Source, note_source, noted_source

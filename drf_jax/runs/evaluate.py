@@ -191,7 +191,7 @@ def check_judges(trained: Mapping[str, Trained], extractor: Extractor) -> None:
     for name, student in trained.items():
         if student.judge == extractor.weights_sha256:
             raise UserError(
-                f"{name}: its discriminator looked through the feature network of this evaluation"
+                f"{name}: its training looked through the feature network of this evaluation"
                 f" ({extractor.feature_space}, SHA-256 {student.judge[:12]}…); use another in config.evaluate.features"
             )
 

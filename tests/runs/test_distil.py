@@ -269,12 +269,28 @@ def test_another_teacher_is_refused(trained, teacher, tmp_path, capsys):
         assert "was distilled from another teacher" in capsys.readouterr().err
 
 
+def test_the_classifier_of_a_perceptual_loss_does_not_judge(teacher, tmp_path, capsys):
+    more = ["--config.method.perceptual_weight=0.5", "--config.method.high_frequency_weight=0.1"]
+    argv = words("draft_refine_aggressive", teacher, "--workdir", str(tmp_path), *more)
+    assert main(["train", *argv]) == 0
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    whole = last["draft"] + last["refine"] + 0.5 * last["perceptual"] + 0.1 * last["high_frequency"]
+    np.testing.assert_allclose(last["loss"], whole, rtol=1e-5)
+    assert last["perceptual"] > 0 and last["high_frequency"] > 0
+    capsys.readouterr()
+    own = f"--config.evaluate.features={tmp_path / 'perceptual.npz'}"
+    assert main(["evaluate", *argv, own]) == 2
+    assert "learned-aggressive-3: its training looked through the feature network" in (
+        capsys.readouterr().err
+    )
+
+
 def test_an_adversary_does_not_judge_its_own_work(trained, teacher, capsys):
     workdir = trained("adversarial")
     own = f"--config.evaluate.features={workdir / 'adversary.npz'}"
     capsys.readouterr()
     argv = words("adversarial", teacher, "--workdir", str(workdir), own)
     assert main(["evaluate", *argv]) == 2
-    assert "adversarial-1: its discriminator looked through the feature network" in (
+    assert "adversarial-1: its training looked through the feature network" in (
         capsys.readouterr().err
     )

@@ -6,18 +6,22 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from drf_jax import build
 from drf_jax.consistency import ConsistencyDenoiser, ConsistencyFunction
 from drf_jax.data.conditioning import null_cond
 from drf_jax.denoiser import DenoiserLike
-from drf_jax.errors import UserError
-from drf_jax.evaluation.features import Classifier, load_classifier
-from drf_jax.networks.classifier import ClassifierNetwork, feature_maps
+from drf_jax.evaluation.features import Classifier
+from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.networks.discriminator import Discriminator
 from drf_jax.objectives.adversarial import Adversarial
 from drf_jax.process.boundary import NoBoundary
+from drf_jax.runs.distillation.features import (
+    ADVERSARY,
+    check_features,
+    every_map,
+    frozen_classifier,
+)
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.sampling.consistency import every
 from drf_jax.sampling.consistency_method import consistency_method
@@ -25,18 +29,6 @@ from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method
 from drf_jax.training.adversarial_step import by_group
 from drf_jax.typing import Params, PRNGKey
-
-FEATURES = "adversary.npz"
-"""The classifier that the discriminator looks through, in the folder of the run."""
-
-
-def every_map(
-    network: ClassifierNetwork, params: Params, image: Float[Array, "b h w c"]
-) -> tuple[Float[Array, "b _h _w _n"], ...]:
-    """The classifier's convolutions, which see a part of the image each, and its features, which see all of it, as a
-    map of one position."""
-    features, _ = network.apply({"params": params}, image)
-    return *feature_maps(network, params, image), features[:, None, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +40,7 @@ class AdversarialStage:
     name: str = ""
 
     def __post_init__(self):
-        data = self.setting.teacher.data
-        if not self.spec.features and data.num_classes < 2:
-            raise UserError(
-                f"config.method.features is missing: the data {data.name} have no classes to train a classifier on"
-            )
+        check_features(self.spec.features, self.setting.teacher.data)
 
     @property
     def calls(self) -> tuple[int, ...]:
@@ -89,14 +77,7 @@ class AdversarialStage:
 
     def classifier(self, folder: Path) -> Classifier:
         """The frozen features, kept in the run's folder."""
-        path, data = folder / FEATURES, self.setting.teacher.data
-        made = self.setting.classifier(self.spec, path)
-        if (made.image_shape, made.num_classes) != (data.image_shape, data.num_classes):
-            raise UserError(
-                f"{path} is a classifier of {made.image_shape} images in {made.num_classes} classes;"
-                f" the data {data.name} have {data.image_shape} in {data.num_classes}"
-            )
-        return made
+        return frozen_classifier(self.setting, self.spec, folder / ADVERSARY)
 
     def training(self, source: Params, folder: Path) -> Training:
         spec, student = self.spec, self.pair.student
@@ -133,9 +114,3 @@ class AdversarialStage:
         name = f"{self.spec.family}-{calls}"
         times = every(self.times, calls)
         return consistency_method(name, f, f.process, times, self.setting.loop)
-
-
-def judge_of(folder: Path) -> str:
-    """Hash of the feature network that a run's discriminator looked through; "" if it had none."""
-    path = folder / FEATURES
-    return load_classifier(path).weights_sha256 if path.exists() else ""

@@ -5,6 +5,7 @@ training-free sampler of its mode.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +18,7 @@ from drf_jax.data.conditioning import null_cond
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.networks.ahead import AheadNetwork
+from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.drafter import DraftNetwork
 from drf_jax.networks.network import Backbone
@@ -26,8 +28,16 @@ from drf_jax.networks.transfer import (
     drafter_from_teacher,
     refiner_from_teacher,
 )
-from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced
+from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced, Term
 from drf_jax.objectives.guidance import KEY
+from drf_jax.objectives.high_frequency import HighFrequency
+from drf_jax.objectives.perceptual import Perceptual
+from drf_jax.runs.distillation.features import (
+    PERCEPTUAL,
+    check_features,
+    every_map,
+    frozen_classifier,
+)
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
 from drf_jax.sampling.grid import Grid, make_grid
@@ -118,6 +128,8 @@ class DraftRefineStage:
                 f" teacher_steps = {spec.teacher_steps}"
             )
         self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
+        if spec.perceptual_weight:
+            check_features(spec.features, self.setting.teacher.data)
 
     @property
     def mode(self) -> Mode:
@@ -168,11 +180,28 @@ class DraftRefineStage:
         }
         return self.mode.start(self.student, source, inputs, key)
 
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What is minimised besides the states' errors."""
+        spec, process = self.spec, self.student.process
+        maps = functools.partial(
+            every_map, ClassifierNetwork(self.setting.teacher.data.num_classes)
+        )
+        terms = (
+            Term("high_frequency", spec.high_frequency_weight, HighFrequency(process)),
+            Term("perceptual", spec.perceptual_weight, Perceptual(process, maps)),
+        )
+        return tuple(term for term in terms if term.weight)
+
     def training(self, source: Params, folder: Path) -> Training:
         setting, spec = self.setting, self.spec
         batches = setting.trajectories(self.walk, spec, folder / TRAJECTORIES)
         between = GRADIENTS[spec.gradient]
         shared = (self.student, tuple(self.times.tolist()), spec.rounds, spec.draft_weight, between)
+        shared += (self.terms,)
+        frozen = {}
+        if spec.perceptual_weight:
+            frozen["features"] = frozen_classifier(setting, spec, folder / PERCEPTUAL).params
         forced, on_policy = TeacherForced(*shared), OnPolicy(*shared, scan=setting.loop.scan)
         return Training(
             (
@@ -183,7 +212,7 @@ class DraftRefineStage:
                     first=spec.on_policy_after,
                 ),
             ),
-            {},
+            frozen,
             setting.optimizer(),
         )
 

@@ -136,8 +136,8 @@ class Setting:
         cached = teacher_trajectories(self.teacher, walk, path, self.seed, *kept)
         return functools.partial(trajectory_batches, cached)
 
-    def classifier(self, spec: build.Adversarial, path: Path) -> Classifier:
-        """The frozen features of an adversary: from a file or trained, once, and kept in ``path``."""
+    def classifier(self, spec: build.Adversarial | build.DraftRefine, path: Path) -> Classifier:
+        """A frozen classifier: from a file or trained, once, and kept in ``path``."""
         data = self.teacher.data
         if not path.exists():
             if spec.features:
