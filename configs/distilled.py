@@ -20,6 +20,7 @@ DESIGN = {
     "source": "",
     "draft_weight": 1.0,
     "cross_draft": "every_block",
+    "cross_draft_width": 0,
     "gradient": "through",
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,

@@ -46,6 +46,7 @@ ABSENT = {
     "method.source": "",
     "method.draft_weight": 1.0,
     "method.cross_draft": "every_block",
+    "method.cross_draft_width": 0,
     "method.gradient": "through",
     "method.high_frequency_weight": 0.0,
     "method.perceptual_weight": 0.0,

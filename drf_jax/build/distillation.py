@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from drf_jax.config import at_least, choose, naming, read, split_name
 from drf_jax.errors import UserError
+from drf_jax.networks.cross_draft import PLACES
 from drf_jax.networks.lora import KERNELS
 from drf_jax.objectives.consistency import PAIR_WEIGHTINGS
 from drf_jax.objectives.discretisation import PROPOSALS
@@ -26,7 +27,7 @@ from drf_jax.sampling.transition import FORMS
 
 PATH = "config.method"
 UNGUIDED = (1.0, 1.0)
-CROSS_DRAFT = dict.fromkeys(("every_block", "none"))
+CROSS_DRAFT = dict.fromkeys((*PLACES, "none"))
 DTYPES = dict.fromkeys(("float32", "float16"))
 
 
@@ -90,7 +91,9 @@ class DraftRefine(Distillation):
     form: str = "data"
     draft_weight: float = 1.0
     cross_draft: str = "every_block"
-    """Where the drafts see each other, of `CROSS_DRAFT`."""
+    """Where the drafts see each other, of `CROSS_DRAFT` (`drf_jax.networks.cross_draft`)."""
+    cross_draft_width: int = 0
+    """Of that attention; 0: the width of the feature map."""
     gradient: str = "through"
     """Whether the refined states' gradient runs through the drafts, of `drf_jax.objectives.draft_refine.GRADIENTS`."""
     high_frequency_weight: float = 0.0
@@ -111,7 +114,8 @@ class DraftRefine(Distillation):
         positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
         at_least(1, self, PATH, *positive, "feature_steps")
         weights = ("draft_weight", "high_frequency_weight", "perceptual_weight")
-        at_least(0, self, PATH, *weights, "feature_seed", "on_policy_after", "batch_size_on_policy")
+        counts = ("cross_draft_width", "feature_seed", "on_policy_after", "batch_size_on_policy")
+        at_least(0, self, PATH, *weights, *counts)
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")
         choose(CROSS_DRAFT, self.cross_draft, f"{PATH}.cross_draft")
         choose(GRADIENTS, self.gradient, f"{PATH}.gradient")

@@ -8,7 +8,12 @@ drafts j of one sample attend over each other:
     y_j = softmax_i(q(u_j) . k(u_i) / sqrt(d)) v(u_i)
     h_j[p] <- h_j[p] + W_o y_j                     W_o = 0 at the start
 
-so at initialisation the drafts are independent and the trunk is the teacher's.
+so at initialisation the drafts are independent and the trunk is the teacher's. q, k and v are ``width`` wide, the
+feature map's own width unless one is given. There is one after each of these blocks of the trunk:
+
+    where            U-Net                                           DiT
+    every_block      all but those of full resolution                all
+    attention        those with self-attention                       every second one, the last among them
 """
 
 import dataclasses
@@ -23,6 +28,8 @@ from drf_jax.errors import UserError
 from drf_jax.networks.adaln import layer_norm
 from drf_jax.networks.embed import parameter_dtype
 
+PLACES = ("every_block", "attention")
+
 
 class CrossDraftAttention(nn.Module):
     """``(h [(b k), *positions, w], c [(b k), e]) -> the residual [(b k), *positions, w]``."""
@@ -30,12 +37,14 @@ class CrossDraftAttention(nn.Module):
     drafts: int
     heads: int
     dtype: str = "float32"
+    inner: int = 0
 
     @nn.compact
     def __call__(
         self, h: Float[Array, "bk *positions w"], c: Float[Array, "bk e"]
     ) -> Float[Array, "bk *positions w"]:
         width = h.shape[-1]
+        inner = self.inner or width
         store = parameter_dtype(self.dtype)
         options = {"dtype": self.dtype, "param_dtype": store}
         index = self.param("index", nn.initializers.normal(0.02), (self.drafts, width), store)
@@ -43,30 +52,42 @@ class CrossDraftAttention(nn.Module):
         own = (own + index[:, None].astype(own.dtype))[:, :, None]
         u = layer_norm(h).reshape(h.shape[0], -1, width)
         u = split_drafts(u, self.drafts) + own
-        qkv = nn.Dense(3 * width, name="qkv", **options)(u)
+        qkv = nn.Dense(3 * inner, name="qkv", **options)(u)
         q, k, v = jnp.split(qkv.reshape(*u.shape[:-1], 3 * self.heads, -1), 3, axis=-2)
         logits = jnp.einsum("kbnhd,jbnhd->bnhkj", q, k) / math.sqrt(q.shape[-1])
         weights = nn.softmax(logits.astype(store)).astype(v.dtype)
-        y = jnp.einsum("bnhkj,jbnhd->kbnhd", weights, v).reshape(u.shape)
+        y = jnp.einsum("bnhkj,jbnhd->kbnhd", weights, v).reshape(*u.shape[:-1], inner)
         y = nn.Dense(width, kernel_init=nn.initializers.zeros, name="out", **options)(y)
         return merge_drafts(y).reshape(h.shape)
 
 
 @dataclasses.dataclass(frozen=True)
 class CrossDraft:
-    """What a trunk needs to make its mixers: ``mixer.module("mix_0")(h, c)``.
+    """What a trunk needs to make its mixers: ``mixer.module("mix_0")(h, c)`` where ``mixer.after(...)``.
 
     Raises:
-      UserError: ``drafts`` is not positive.
+      UserError: ``drafts`` is not positive, ``width`` no multiple of ``heads``, or ``where`` unknown.
     """
 
     drafts: int
     heads: int
     dtype: str = "float32"
+    where: str = "every_block"
+    width: int = 0
 
     def __post_init__(self) -> None:
         if self.drafts < 1:
             raise UserError(f"drafts={self.drafts}: must be at least 1")
+        if self.width < 0 or self.width % self.heads:
+            raise UserError(
+                f"cross_draft_width = {self.width}: must be a multiple of the network's heads = {self.heads}, or 0"
+            )
+        if self.where not in PLACES:
+            raise UserError(f"cross_draft = {self.where!r}: choose one of {', '.join(PLACES)}")
+
+    def after(self, block: bool, attention: bool) -> bool:
+        """Whether a mixer follows a block, which is one of those of ``every_block`` and of ``attention`` or not."""
+        return {"every_block": block, "attention": attention}[self.where]
 
     def module(self, name: str) -> CrossDraftAttention:
-        return CrossDraftAttention(self.drafts, self.heads, self.dtype, name=name)
+        return CrossDraftAttention(self.drafts, self.heads, self.dtype, self.width, name=name)

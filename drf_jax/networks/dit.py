@@ -52,7 +52,7 @@ class Trunk(nn.Module):
         settings = (net.heads, net.mlp_ratio, net.dtype, net.attention_backend)
         for i in range(net.depth):
             h = block(*settings, name=f"block_{i}")(h, c)
-            if self.mixer is not None:
+            if self.mixer is not None and self.mixer.after(True, (net.depth - 1 - i) % 2 == 0):
                 h = h + self.mixer.module(f"mix_{i}")(h, c)
         return h.reshape(b, rows, columns, net.width)
 

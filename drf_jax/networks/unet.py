@@ -37,11 +37,11 @@ class Trunk(nn.Module):
         mixers = 0
         block = nn.remat(Stage) if net.remat else Stage
 
-        def stage(h, name, level, attention, mixed):
+        def stage(h, name, level, attention, coarse):
             nonlocal mixers
             settings = (net.heads, attention, net.dtype, net.attention_backend)
             h = block(channels[level], *settings, name=name)(h, c)
-            if mixed and self.mixer is not None:
+            if self.mixer is not None and self.mixer.after(coarse, attention):
                 h = h + self.mixer.module(f"mix_{mixers}")(h, c)
                 mixers += 1
             return h

@@ -41,6 +41,33 @@ def test_the_drafts_own_conditioning_matters(make):
     assert (split_drafts(difference, K).max(axis=(2, 3, 4)) > 1e-5).tolist() == [[True, False]] * K
 
 
+@pytest.mark.parametrize("inner", [4, 16])
+def test_the_attention_may_have_a_width_of_its_own(make, fresh, inner):
+    module = CrossDraftAttention(drafts=K, heads=2, inner=inner)
+    params, apply = make(module, H, C)
+    assert params["qkv"]["kernel"].shape == (8, 3 * inner)
+    assert params["out"]["kernel"].shape == (inner, 8)
+    assert apply(params, H, C).shape == H.shape
+    assert jnp.abs(apply(params, H, C)).max() > 1e-3
+    own, _ = fresh(MODULE, H, C)  # without one, that of the feature map
+    assert own["qkv"]["kernel"].shape == (8, 24)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"width": 3},
+            "cross_draft_width = 3: must be a multiple of the network's heads = 2, or 0",
+        ),
+        ({"where": "levels"}, "cross_draft = 'levels': choose one of every_block, attention"),
+    ],
+)
+def test_mistakes_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        CrossDraft(2, 2, **options)
+
+
 def test_drafts_must_be_positive():
     with pytest.raises(UserError, match="drafts=0"):
         CrossDraft(drafts=0, heads=2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from drf_jax.errors import UserError
+from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.dit import DiT, positions
 
 NET = DiT(channels=2, patch=2, width=8, depth=1, heads=2)
@@ -41,6 +42,22 @@ def test_the_head_puts_patches_back(fresh):
     h = tokens[1, 1, 2]
     expected = ((h - h.mean()) / h.std()).reshape(2, 2, 2)
     np.testing.assert_allclose(y[1, 2:4, 4:6], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("where", "depth", "blocks"),
+    [
+        ("every_block", 3, (0, 1, 2)),
+        ("attention", 3, (0, 2)),
+        ("attention", 4, (1, 3)),
+        ("attention", 1, (0,)),
+    ],
+)
+def test_mixers_follow_every_block_or_every_second_one_up_to_the_last(where, depth, blocks):
+    trunk = dataclasses.replace(NET, depth=depth).trunk(CrossDraft(3, 2, where=where))
+    x = jnp.zeros((3, 4, 6, 2))
+    params = jax.eval_shape(trunk.init, jax.random.key(0), x, C)["params"]
+    assert {name for name in params if name.startswith("mix")} == {f"mix_{i}" for i in blocks}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_mixers_add_names_and_change_none():
     assert {name: mixed[name] for name in plain} == plain
 
 
+def test_mixers_may_follow_self_attention_only():
+    mixed = shapes(NET.trunk(CrossDraft(2, 2, where="attention")))
+    # one block down, the first of the middle, two up
+    assert {name for name in mixed if name.startswith("mix")} == {f"mix_{i}" for i in range(4)}
+
+
 def test_one_level_mixes_in_the_middle_only():
     net = dataclasses.replace(NET, multipliers=(1,), attention=(False,))
     names = {name for name in shapes(net.trunk(CrossDraft(2, 2))) if name.startswith("mix")}

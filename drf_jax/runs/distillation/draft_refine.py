@@ -69,7 +69,8 @@ class Mode(Protocol):
 def mixer(backbone: Backbone, spec: build.DraftRefine) -> CrossDraft | None:
     if spec.cross_draft == "none":
         return None
-    return CrossDraft(spec.drafts, backbone.heads, backbone.dtype)
+    heads, dtype = backbone.heads, backbone.dtype
+    return CrossDraft(spec.drafts, heads, dtype, spec.cross_draft, spec.cross_draft_width)
 
 
 class ConservativeMode:
