@@ -18,6 +18,9 @@ ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
 DESIGN = {
     "source": "",
+    "drafter": "heads",
+    "share": "none",
+    "lora_rank": 0,
     "draft_weight": 1.0,
     "cross_draft": "every_block",
     "cross_draft_width": 0,

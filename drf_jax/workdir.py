@@ -44,6 +44,9 @@ RENAMED = {"objective.label_dropout": "objective.cond_dropout"}
 ABSENT = {
     "train.held_out": 0,
     "method.source": "",
+    "method.drafter": "heads",
+    "method.share": "none",
+    "method.lora_rank": 0,
     "method.draft_weight": 1.0,
     "method.cross_draft": "every_block",
     "method.cross_draft_width": 0,

@@ -112,7 +112,7 @@ def learned(teacher: Teacher, folder: str | Path) -> System:
     return System(
         trained.method.name,
         "learned",
-        *stage.student.slots(params),
+        *stage.slots(params),
         teacher.denoiser,
         process,
         stage.times,

@@ -28,6 +28,8 @@ from drf_jax.sampling.transition import FORMS
 PATH = "config.method"
 UNGUIDED = (1.0, 1.0)
 CROSS_DRAFT = dict.fromkeys((*PLACES, "none"))
+DRAFTERS = dict.fromkeys(("heads", "target"))
+SHARES = dict.fromkeys(("none", "trunk"))
 DTYPES = dict.fromkeys(("float32", "float16"))
 
 
@@ -89,6 +91,14 @@ class DraftRefine(Distillation):
     teacher_steps: int = 48
     source: str = ""
     form: str = "data"
+    drafter: str = "heads"
+    """How the draft network speaks of several times: by K ``heads`` on one trunk (`drf_jax.networks.drafter`), or
+    evaluated for each ``target`` time (`drf_jax.networks.target_drafter`)."""
+    share: str = "none"
+    """Of the drafter's and the refiner's weights: those of the ``trunk``, and of all that both have, or ``none``."""
+    lora_rank: int = 0
+    """Of deltas that are trained in place of the kernels that the networks start with (`drf_jax.networks.adapted`); 0:
+    the kernels themselves are."""
     draft_weight: float = 1.0
     cross_draft: str = "every_block"
     """Where the drafts see each other, of `CROSS_DRAFT` (`drf_jax.networks.cross_draft`)."""
@@ -114,11 +124,13 @@ class DraftRefine(Distillation):
         positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
         at_least(1, self, PATH, *positive, "feature_steps")
         weights = ("draft_weight", "high_frequency_weight", "perceptual_weight")
-        counts = ("cross_draft_width", "feature_seed", "on_policy_after", "batch_size_on_policy")
-        at_least(0, self, PATH, *weights, *counts)
+        counts = ("cross_draft_width", "lora_rank", "feature_seed")
+        at_least(0, self, PATH, *weights, *counts, "on_policy_after", "batch_size_on_policy")
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")
         choose(CROSS_DRAFT, self.cross_draft, f"{PATH}.cross_draft")
         choose(GRADIENTS, self.gradient, f"{PATH}.gradient")
+        choose(DRAFTERS, self.drafter, f"{PATH}.drafter")
+        choose(SHARES, self.share, f"{PATH}.share")
         choose(DTYPES, self.trajectory_dtype, f"{PATH}.trajectory_dtype")
 
 
@@ -128,6 +140,11 @@ class DraftRefineAggressive(DraftRefine):
     ``drafts`` steps a round, and one call before the first."""
 
     family: ClassVar[str] = "learned-aggressive"
+
+    def __post_init__(self):
+        super().__post_init__()
+        choose({"heads": None}, self.drafter, f"{PATH}.drafter")
+        choose({"none": None}, self.share, f"{PATH}.share")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

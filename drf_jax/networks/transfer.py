@@ -68,6 +68,16 @@ def drafter_from_teacher(params: Params, teacher_params: Params, drafts: int) ->
     return overlay(params, source, own=f"targets/|{GUIDANCE}")
 
 
+def target_drafter_from_teacher(params: Params, teacher_params: Params) -> Params:
+    """``TargetDraftNetwork`` parameters that give the teacher's output, whatever the target.
+
+    Args:
+      params: freshly initialised parameters of the draft network.
+      teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone.
+    """
+    return overlay(params, teacher_params, own=f"target/|{GUIDANCE}")
+
+
 def refiner_from_teacher(params: Params, teacher_params: Params) -> Params:
     """``RefineNetwork`` parameters that give the teacher's output for every draft.
 

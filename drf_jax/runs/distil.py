@@ -26,7 +26,7 @@ from drf_jax.runs.distillation import Setting, Stage, make_stages
 from drf_jax.runs.distillation.features import judge_of
 from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.keys import INIT, TRAIN, root_key
-from drf_jax.runs.source import NETWORKS, Source, note_source, noted_source
+from drf_jax.runs.source import NETWORKS, Source, check_source, note_source, noted_source
 from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher, parameter_hash
 from drf_jax.runs.trained import Trained, train_seconds
 from drf_jax.sharding import shard_tree
@@ -134,10 +134,22 @@ def train_stage(
 
 
 def stages_of(
-    config: Mapping[str, Any], teacher: Teacher, devices: int = 1
+    config: Mapping[str, Any], teacher: Teacher, devices: int = 1, workdir: Path | None = None
 ) -> tuple[Setting, tuple[Stage, ...]]:
-    """The stages of a config's method, and what they are made from; ``devices`` that split a batch."""
+    """The stages of a config's method, and what they are made from.
+
+    Args:
+      devices: that split a batch.
+      workdir: of the run, where it has started: what it started from must not have changed.
+    """
     train = build.train(config)
+
+    def load(folder: str) -> Source:
+        source = load_source(folder, teacher)
+        if workdir is not None:
+            check_source(workdir, source)
+        return source
+
     setting = Setting(
         teacher=teacher,
         train=train,
@@ -145,7 +157,7 @@ def stages_of(
         seed=config["seed"],
         loop=build.loop(teacher.config),
         parts=devices * train.accumulate,
-        load=functools.cache(lambda folder: load_source(folder, teacher)),
+        load=functools.cache(load),
     )
     setting.optimizer()  # its errors are of the config
     return setting, make_stages(build.distillation_spec(config), setting)
@@ -177,7 +189,7 @@ def load_stages(
     """The stages of a finished run with their averaged parameters; errors as of `load_distilled`."""
     build.check_task(config, "distill", str(workdir))
     check_teacher(workdir, teacher)
-    setting, stages = stages_of(config, teacher)
+    setting, stages = stages_of(config, teacher, workdir=workdir)
     shapes = stage_shapes(stages, teacher.denoiser.params)
     params = [
         load_ema(workdir / stage.name / "checkpoints", shape)

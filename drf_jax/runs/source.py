@@ -40,17 +40,18 @@ def unreadable(folder: str) -> Source:
     raise UserError(f"config.method.source = {folder!r}: there are no runs here")
 
 
-def note_source(workdir: Path, source: Source) -> None:
-    """Write down what the run in ``workdir`` starts from.
-
-    Raises:
-      UserError: it has started from something else.
-    """
+def check_source(workdir: Path, source: Source) -> None:
+    """Raise if the run in ``workdir`` has started from other parameters."""
     if (workdir / SOURCE).exists() and noted_source(workdir)["sha256"] != source.sha256:
         raise UserError(
             f"{workdir} was started from other parameters of config.method.source: they had SHA-256"
             f" {noted_source(workdir)['sha256'][:12]}… and have {source.sha256[:12]}…; use another --workdir"
         )
+
+
+def note_source(workdir: Path, source: Source) -> None:
+    """Write down what the run in ``workdir`` starts from; errors as of `check_source`."""
+    check_source(workdir, source)
     facts = {"sha256": source.sha256, "train_seconds": source.train_seconds}
     with replacing(workdir / SOURCE) as file:
         file.write(json.dumps(facts).encode())

@@ -58,6 +58,7 @@ class AheadDrafter:
     drafts: int = static()
     form: str = static()
     calls: ClassVar[int] = 0
+    evaluations: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 1
     extra_steps: ClassVar[int] = 0
 

@@ -11,8 +11,8 @@ extrapolated through the last ``order`` that were made (`history`), which costs 
 unstable for large.
 
 A drafter carries a *memory* from round to round (a pytree). ``calls`` is its number of sequential network calls a
-round, of one evaluation each, and ``initial_calls`` before the first, of ``initial_evaluations`` together. A drafter
-that knows p_0 at the anchor itself lets the round end one step beyond its last draft; ``extra_steps`` says so.
+round, of ``evaluations`` together, and ``initial_calls`` before the first, of ``initial_evaluations``. A drafter that
+knows p_0 at the anchor itself lets the round end one step beyond its last draft; ``extra_steps`` says so.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from drf_jax.typing import Cond, Drafts, Network, Params, State, Time, Times
 @runtime_checkable
 class Drafter(Protocol):
     calls: int
+    evaluations: int
     initial_calls: int
     initial_evaluations: int
     extra_steps: int
@@ -71,6 +72,7 @@ class ConservativeDrafter:
     form: str = dataclasses.field(default="noise", metadata={"static": True})
     order: int = dataclasses.field(default=1, metadata={"static": True})
     calls: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
     initial_calls: ClassVar[int] = 0
     initial_evaluations: ClassVar[int] = 0
     extra_steps: ClassVar[int] = 1
@@ -97,6 +99,7 @@ class AggressiveDrafter:
     form: str = dataclasses.field(default="noise", metadata={"static": True})
     order: int = dataclasses.field(default=1, metadata={"static": True})
     calls: ClassVar[int] = 0
+    evaluations: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 1
     initial_evaluations: ClassVar[int] = 1
     extra_steps: ClassVar[int] = 0
@@ -115,12 +118,16 @@ class AggressiveDrafter:
 @pytree.register
 @dataclasses.dataclass(frozen=True)
 class LearnedDrafter:
-    """A draft network ``f(x [b, …], t [b], targets [k, b], cond) -> [k, b, …]``, outputs read as ``output``."""
+    """A draft network ``f(x [b, …], t [b], targets [k, b], cond) -> [k, b, …]``, outputs read as ``output``.
+
+    Its one call is of so many ``evaluations``.
+    """
 
     params: Params
     network: Network = static()
     process: Process = static()
     output: str = static()
+    evaluations: int = dataclasses.field(default=1, metadata={"static": True})
     calls: ClassVar[int] = 1
     initial_calls: ClassVar[int] = 0
     initial_evaluations: ClassVar[int] = 0

@@ -76,7 +76,7 @@ def cost(drafter: Drafter, rounds: Rounds, refinements: int = 1) -> tuple[int, i
     """(sequential calls, network evaluations) of a sample without tolerance."""
     count = len(rounds.times)
     calls = count * (drafter.calls + refinements)
-    evaluations = count * (drafter.calls + refinements * rounds.drafts)
+    evaluations = count * (drafter.evaluations + refinements * rounds.drafts)
     return drafter.initial_calls + calls, drafter.initial_evaluations + evaluations
 
 
@@ -120,14 +120,17 @@ def start(drafter: Drafter, x: State, nodes: Nodes, cond: Cond) -> Any:
     return drafter.start(x, jnp.full(x.shape[:1], nodes[0]), cond)
 
 
-@functools.partial(jax.jit, static_argnames=("initial", "calls", "drafts"))
+@functools.partial(jax.jit, static_argnames=("initial", "drafting", "drafts"))
 def bill(
-    refinements: Int[Array, "rounds b"], initial: tuple[int, int], calls: int, drafts: int
+    refinements: Int[Array, "rounds b"],
+    initial: tuple[int, int],
+    drafting: tuple[int, int],
+    drafts: int,
 ) -> tuple[Int[Array, "b"], Int[Array, "b"]]:
-    """Sequential calls and network evaluations of each sample, with the ``initial``; ``calls`` is the drafter's."""
-    drafting = len(refinements) * calls
-    total = jnp.sum(refinements, axis=0)
-    return initial[0] + drafting + total, initial[1] + drafting + drafts * total
+    """Sequential calls and network evaluations of each sample, with the ``initial`` and a round's of ``drafting``."""
+    rounds, total = len(refinements), jnp.sum(refinements, axis=0)
+    calls = initial[0] + rounds * drafting[0] + total
+    return calls, initial[1] + rounds * drafting[1] + drafts * total
 
 
 class Pass(NamedTuple):
@@ -249,4 +252,5 @@ def sample(
     memory = start(drafter, x, times[0], cond)
     (x, _), trace = loop.scan(body, (x, memory), times)
     initial = (drafter.initial_calls, drafter.initial_evaluations)
-    return Result(x, *bill(trace.refinements, initial, drafter.calls, k), trace)
+    drafting = (drafter.calls, drafter.evaluations)
+    return Result(x, *bill(trace.refinements, initial, drafting, k), trace)

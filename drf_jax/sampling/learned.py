@@ -45,6 +45,8 @@ class Conservative:
     output: str
     form: str
     drafts: int
+    evaluations: int = 1
+    """Of the drafter's call."""
 
     @property
     def steps(self) -> int:
@@ -53,7 +55,7 @@ class Conservative:
     def slots(self, params: Params) -> tuple[LearnedDrafter, LearnedRefiner]:
         shared = (self.process, self.output)
         return (
-            LearnedDrafter(params["drafter"], self.drafter, *shared),
+            LearnedDrafter(params["drafter"], self.drafter, *shared, self.evaluations),
             LearnedRefiner(params["refiner"], self.refiner, *shared),
         )
 

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from drf_jax import build
 from drf_jax.data.digits import Digits
 from drf_jax.denoiser import Denoiser
+from drf_jax.errors import UserError
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.objectives.draft_refine import OnPolicy, TeacherForced
 from drf_jax.process.gaussian import prior
@@ -64,13 +66,38 @@ def student_of(teacher, form, method=build.DraftRefine, **options):
     return stage, jit(stage.init)(teacher.denoiser.params, jax.random.key(3))
 
 
+VARIANTS = {
+    "target": {"drafter": "target"},
+    "shared": {"share": "trunk"},
+    "low-rank": {"lora_rank": 2},
+    "all": {"drafter": "target", "share": "trunk", "lora_rank": 2, "cross_draft": "attention"},
+}
+
+
 @pytest.mark.parametrize("form", ["noise", "data"])
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("method", MODES)
 def test_untrained_student_is_the_training_free_sampler(method, name, form):
+    # The first call of the aggressive student is of K copies of the noise.
+    check(method, name, form, K - 1 if method is build.DraftRefineAggressive else 0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_whatever_its_parameters_are_made_of(variant):
+    options = VARIANTS[variant]
+    # A drafter that is told its target is evaluated K times a round.
+    more = ROUNDS * (K - 1) if "drafter" in options else 0
+    check(build.DraftRefine, "dit", "noise", more, **options)
+
+
+def test_an_aggressive_student_of_low_rank_is_the_training_free_sampler():
+    check(build.DraftRefineAggressive, "dit", "noise", K - 1, lora_rank=2)
+
+
+def check(method, name, form, more_evaluations, **options):
     with jax.enable_x64(True):
         teacher = random_teacher(name, "float64")
-        stage, params = student_of(teacher, form, method)
+        stage, params = student_of(teacher, form, method, **options)
         made, grid = stage.student, stage.times
         process = made.process
         noise = jax.random.normal(jax.random.key(1), (B, 8, 8, 1), jnp.float64)
@@ -84,7 +111,7 @@ def test_untrained_student_is_the_training_free_sampler(method, name, form):
             return driffusion.sample(*slots, process, rounds, x, cond, **options)
 
         free = jit(run)((drafter, ParallelRefiner(teacher.denoiser)))
-        learned = jit(run)(made.slots(params))
+        learned = jit(run)(stage.slots(params))
     assert np.abs(free.trace.error).max() > 1e-3  # the refinement does something
     for a, b in [
         (learned.trace.drafts, free.trace.drafts),
@@ -93,13 +120,38 @@ def test_untrained_student_is_the_training_free_sampler(method, name, form):
     ]:
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-10)
     np.testing.assert_array_equal(learned.sequential_calls, free.sequential_calls)
-    # The first call of the aggressive student is of K copies of the noise.
-    more = K - 1 if method is build.DraftRefineAggressive else 0
     free_evaluations = np.asarray(free.network_evaluations)
-    np.testing.assert_array_equal(learned.network_evaluations, free_evaluations + more)
+    np.testing.assert_array_equal(learned.network_evaluations, free_evaluations + more_evaluations)
     method = stage.method(params, stage.calls[0], 1.0)
     costs = (method.sequential_calls, method.network_evaluations)
     assert costs == (learned.sequential_calls[0], learned.network_evaluations[0])
+
+
+def test_low_rank_trains_deltas_and_what_is_its_own():
+    teacher = random_teacher("dit", "float32")
+    stage, params = student_of(teacher, "noise", lora_rank=2, share="trunk")
+    assert set(params) == {"lora", "own"}
+    grid = tuple(stage.times.tolist())
+    states = jax.random.normal(jax.random.key(2), (B, len(grid), 8, 8, 1))
+    batch = {"states": states, "cond": {"label": jnp.array([1, 2])}}
+    frozen = {"base": stage.base(teacher.denoiser.params)}
+    loss = stage.of_trained(TeacherForced(stage.student, grid, ROUNDS))
+    run = jit(jax.grad(lambda p: loss(p, frozen, batch, jax.random.key(0))[0].mean()))
+    grads = flatten_dict(run(params), sep="/")
+    assert any("shared/trunk/block_0" in path for path in grads)
+    for path, leaf in grads.items():
+        if path.endswith("/b") or path.startswith("own/drafter/heads"):
+            assert jnp.any(leaf != 0), path
+        if path.endswith("/a"):  # B is still zero
+            assert jnp.all(leaf == 0), path
+
+
+def test_only_the_conservative_student_has_a_drafter_to_choose_and_trunks_to_share():
+    spec = {"rounds": ROUNDS, "drafts": K, "trajectories": 1}
+    for key, value, allowed in [("drafter", "target", "heads"), ("share", "trunk", "none")]:
+        message = rf"config\.method\.{key} = '{value}': choose one of {allowed}"
+        with pytest.raises(UserError, match=message):
+            build.DraftRefineAggressive(**spec, **{key: value})
 
 
 def gradients(objective, stage, params):

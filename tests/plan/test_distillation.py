@@ -27,16 +27,17 @@ def tiny_teacher():
     return config
 
 
-def student(method):
+def student(method, **changes):
     config = digits_distilled.get_config(f"method={method},smoke")
     config.train.batch_size = 8
+    config.method.update(changes)
     return config
 
 
-def planned(method, name="train", row="", mesh=(1, 1, 1)):
+def planned(method, name="train", row="", mesh=(1, 1, 1), **changes):
     devices = jax.devices()[: mesh[0] * mesh[1] * mesh[2]]
     mesh = make_mesh(*mesh, devices=devices)
-    return programs(student(method), DATA, mesh, tiny_teacher(), row)[name]
+    return programs(student(method, **changes), DATA, mesh, tiny_teacher(), row)[name]
 
 
 def shapes(tree):
@@ -70,6 +71,28 @@ def test_an_update_takes_what_the_runs_takes(teacher, method, tmp_path):
             assert shapes(state.params) == shapes(params)
             assert shapes(frozen) == shapes(training.frozen)
         source = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)
+
+
+def test_the_design_of_a_draft_refine_student_is_planned(teacher):
+    options = {
+        "source": "a run that need not be there",
+        "drafter": "target",
+        "share": "trunk",
+        "lora_rank": 2,
+        "cross_draft": "attention",
+        "perceptual_weight": 0.1,
+    }
+    config = student("draft_refine", **{**options, "source": ""})
+    _, (stage,) = stages_of(config, teacher)
+    [trained] = stage_shapes([stage], teacher.denoiser.params)
+    assert set(trained) == {"lora", "own"}
+    program = planned("draft_refine", **options)()
+    (state, frozen, _, _), _ = program.lower(program.batch).args_info
+    assert shapes(state.params) == shapes(trained)
+    base = jax.eval_shape(stage.base, teacher.denoiser.params)
+    assert set(frozen) == {"base", "features"} and shapes(frozen["base"]) == shapes(base)
+    sample = planned("draft_refine", "sample", **options)().lower(2)
+    assert sample.out_info.shape == (2, *DATA.image_shape)
 
 
 def test_the_first_stage_is_what_train_means():

@@ -183,6 +183,24 @@ def test_deltas_alone_are_trained_and_stored(trained, teacher):
     )
 
 
+def test_a_low_rank_student_of_shared_trunks_trains_and_gives_its_row(teacher, tmp_path):
+    more = ["drafter=target", "share=trunk", "lora_rank=2", "cross_draft=attention"]
+    argv = words("draft_refine", teacher, "--workdir", str(tmp_path))
+    argv += [f"--config.method.{key}" for key in more]
+    assert main(["train", *argv]) == 0
+    assert main(["evaluate", *argv]) == 0
+    [row] = rows(tmp_path)
+    assert (row["sequential_calls"], row["network_evaluations"], row["drafts"]) == (4, 8, 2)
+    state = stored(tmp_path)
+    names = {name for name in state if name.startswith("['ema']")}
+    kernel = "['shared']['trunk']['block_0']['mlp_in']['kernel']"
+    assert {f"['ema']['lora']{kernel}['a']", f"['ema']['lora']{kernel}['b']"} < names
+    own = load_teacher(teacher).denoiser.params
+    size = sum(leaf.size for leaf in jax.tree.leaves(own))
+    trained = sum(state[name].size for name in names)
+    assert size < row["params"] < 2 * size and trained < row["params"]
+
+
 @pytest.mark.parametrize(
     ("method", "last", "dies_in"), [("progressive", "stage-2", 1), ("adversarial", "", 0)]
 )

@@ -204,3 +204,17 @@ def test_what_cannot_be_started_from_is_one_line(runs, tmp_path, capsys, teacher
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"drf: config.method.source = '{runs / source}'")
     assert re.search(message, line), line
+
+
+def test_a_source_that_has_changed_since_the_run_was_started_is_refused(runs, tmp_path):
+    teacher, folder = load_teacher(runs / "teacher"), str(runs / "step")
+    config = digits_distilled.get_config("method=draft_refine,smoke")
+    setting, _ = stages_of(config, teacher, workdir=tmp_path)
+    source = load_source(folder, teacher)
+    equal = np.testing.assert_array_equal
+    jax.tree.map(equal, setting.start(folder), source.params)
+    jax.tree.map(equal, setting.start(""), teacher.denoiser.params)
+    note_source(tmp_path, Source({}, "a" * 64, 3.0))
+    setting, _ = stages_of(config, teacher, workdir=tmp_path)
+    with pytest.raises(UserError, match=f"aaaaaaaaaaaa… and have {source.sha256[:12]}…; use"):
+        setting.start(folder)

@@ -1,14 +1,17 @@
 """Draft–refine distillation: the two slots of the sampler learn the teacher's trajectories, round by round.
 
 The first ``on_policy_after`` updates are teacher-forced, the rest on-policy. Before training, each student is the
-training-free sampler of its mode.
+training-free sampler of its mode (`drf_jax.runs.distillation.slots`).
+
+What is trained are the parameters of the student's networks or, by ``config.method``, a tree that they are made of:
+
+    share      what both networks have once (`drf_jax.networks.shared`)
+    lora_rank  deltas of what the networks start with (`drf_jax.networks.adapted`), a frozen ``base``
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +20,9 @@ from drf_jax import build
 from drf_jax.data.conditioning import null_cond
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
-from drf_jax.networks.ahead import AheadNetwork
+from drf_jax.networks.adapted import adapt, adapted, split
 from drf_jax.networks.classifier import ClassifierNetwork
-from drf_jax.networks.cross_draft import CrossDraft
-from drf_jax.networks.drafter import DraftNetwork
-from drf_jax.networks.network import Backbone
-from drf_jax.networks.refiner import RefineNetwork
-from drf_jax.networks.transfer import (
-    ahead_from_teacher,
-    drafter_from_teacher,
-    refiner_from_teacher,
-)
+from drf_jax.networks.shared import share, unshare
 from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced, Term
 from drf_jax.objectives.guidance import KEY
 from drf_jax.objectives.high_frequency import HighFrequency
@@ -38,81 +33,15 @@ from drf_jax.runs.distillation.features import (
     every_map,
     frozen_classifier,
 )
+from drf_jax.runs.distillation.slots import MODES, Mode
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
+from drf_jax.sampling.draft import Drafter
 from drf_jax.sampling.grid import Grid, make_grid
-from drf_jax.sampling.learned import Aggressive, Conservative, Student
+from drf_jax.sampling.learned import Student
 from drf_jax.sampling.method import Method, driffusion_method
-from drf_jax.typing import Params, PRNGKey
-
-
-@runtime_checkable
-class Mode(Protocol):
-    """One way to fill the slots: its name in a row, its networks, and where they start."""
-
-    name: str
-
-    def student(self, backbone: Backbone, spec: build.DraftRefine, **shared: Any) -> Student: ...
-
-    def start(
-        self, student: Any, source: Params, inputs: Mapping[str, Any], key: PRNGKey
-    ) -> Params:
-        """The student's parameters that make it the training-free sampler of the source.
-
-        ``inputs`` are those of a network: one state ``x``, its time ``t``, K ``states`` at ``times``, and ``cond``.
-        """
-        ...
-
-    def calls(self, rounds: int) -> int: ...
-
-
-def mixer(backbone: Backbone, spec: build.DraftRefine) -> CrossDraft | None:
-    if spec.cross_draft == "none":
-        return None
-    heads, dtype = backbone.heads, backbone.dtype
-    return CrossDraft(spec.drafts, heads, dtype, spec.cross_draft, spec.cross_draft_width)
-
-
-class ConservativeMode:
-    name = "learned"
-
-    def student(self, backbone, spec, **shared):
-        refiner = RefineNetwork(backbone, spec.drafts, mixer(backbone, spec))
-        return Conservative(DraftNetwork(backbone, spec.drafts), refiner, **shared)
-
-    def start(self, student, source, inputs, key):
-        x, t, states, times, cond = (inputs[k] for k in ("x", "t", "states", "times", "cond"))
-        keys = jax.random.split(key)
-        drafter = student.drafter.init(keys[0], x, t, times, cond)["params"]
-        refiner = student.refiner.init(keys[1], states, times, cond)["params"]
-        return {
-            "drafter": drafter_from_teacher(drafter, source, student.drafts),
-            "refiner": refiner_from_teacher(refiner, source),
-        }
-
-    def calls(self, rounds):
-        return 2 * rounds
-
-
-class AggressiveMode:
-    name = "learned-aggressive"
-
-    def student(self, backbone, spec, **shared):
-        return Aggressive(AheadNetwork(backbone, spec.drafts, mixer(backbone, spec)), **shared)
-
-    def start(self, student, source, inputs, key):
-        states, times, cond = (inputs[k] for k in ("states", "times", "cond"))
-        params = student.network.init(key, states, times, cond)["params"]
-        return {"network": ahead_from_teacher(params, source, student.drafts)}
-
-    def calls(self, rounds):
-        return rounds + 1
-
-
-MODES: dict[type, Mode] = {
-    build.DraftRefine: ConservativeMode(),
-    build.DraftRefineAggressive: AggressiveMode(),
-}
+from drf_jax.sampling.refine import Refiner
+from drf_jax.typing import Metrics, Objective, Params, PerExample, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +98,8 @@ class DraftRefineStage:
             list(self.walk.kept)
         ]
 
-    def init(self, source: Params, key: PRNGKey) -> Params:
+    def start(self, source: Params, key: PRNGKey) -> Params:
+        """What makes the student the training-free sampler of its source."""
         data, k = self.setting.teacher.data, self.spec.drafts
         x = jnp.zeros((1, *data.image_shape))
         inputs = {
@@ -179,7 +109,39 @@ class DraftRefineStage:
             "times": jnp.zeros((k, 1)),
             "cond": null_cond(data, 1) | ({KEY: jnp.ones(1)} if self.pair.guided else {}),
         }
-        return self.mode.start(self.student, source, inputs, key)
+        params = self.mode.start(self.student, self.spec, source, inputs, key)
+        return params if self.spec.share == "none" else share(params)
+
+    def init(self, source: Params, key: PRNGKey) -> Params:
+        params, rank = self.start(source, key), self.spec.lora_rank
+        return adapt(params, rank, jax.random.fold_in(key, rank)) if rank else params
+
+    def base(self, source: Params) -> Params:
+        """What deltas are added to."""
+        return split(self.start(source, jax.random.key(0)))[0]
+
+    def whole(self, params: Params, frozen: dict[str, Params]) -> Params:
+        """Parameters of the student's networks, from those that are trained and those that are frozen."""
+        if self.spec.lora_rank:
+            params = adapted(frozen["base"], params)
+        return params if self.spec.share == "none" else unshare(params)
+
+    def slots(self, params: Params) -> tuple[Drafter, Refiner]:
+        """The sampler's two slots with trained parameters."""
+        frozen = {}
+        if self.spec.lora_rank:
+            frozen["base"] = jax.jit(self.base)(self.setting.start(self.spec.source))
+        return self.student.slots(self.whole(params, frozen))
+
+    def of_trained(self, objective: Objective) -> Objective:
+        """An objective of the networks' parameters as one of what is trained."""
+
+        def of_trained(
+            params: Params, frozen: Params, batch: dict, key: PRNGKey
+        ) -> tuple[PerExample, Metrics]:
+            return objective(self.whole(params, frozen), frozen, batch, key)
+
+        return of_trained
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -201,14 +163,16 @@ class DraftRefineStage:
         shared = (self.student, tuple(self.times.tolist()), spec.rounds, spec.draft_weight, between)
         shared += (self.terms,)
         frozen = {}
+        if spec.lora_rank:
+            frozen["base"] = setting.parameters(jax.jit(self.base), source)
         if spec.perceptual_weight:
             frozen["features"] = frozen_classifier(setting, spec, folder / PERCEPTUAL).params
         forced, on_policy = TeacherForced(*shared), OnPolicy(*shared, scan=setting.loop.scan)
         return Training(
             (
-                Phase(forced, batches(setting.train.batch_size, setting.seed)),
+                Phase(self.of_trained(forced), batches(setting.train.batch_size, setting.seed)),
                 Phase(
-                    on_policy,
+                    self.of_trained(on_policy),
                     batches(self.on_policy_batch, setting.seed + 1),
                     first=spec.on_policy_after,
                 ),
@@ -229,7 +193,7 @@ class DraftRefineStage:
         student, spec = self.student, self.spec
         made = driffusion_method(
             f"{self.mode.name}-{calls}",
-            *student.slots(params),
+            *self.slots(params),
             student.process,
             self.times,
             spec.drafts,
