@@ -141,6 +141,29 @@ def rivals(results: Results) -> str:
     return lead + markdown_table(short, RIVALS)
 
 
+ABLATIONS = {
+    "ablation": "change",
+    "method": "method",
+    "network_evaluations": "evaluations",
+    "drafts": "K",
+    "params": "parameters",
+    "fd": "FD",
+    "kid": "KID",
+    "recall": "recall",
+    "rmse_to_teacher": "RMSE to teacher",
+    "rmse_to_teacher_p99": "p99",
+    "ms_batch1": "ms (batch 1)",
+    "train_seconds": "training, s",
+}
+
+
+def ablations(results: Results) -> str:
+    """A line a change of the student, without a KID's deviation over subsets."""
+    shown = [{key: row[key] for key in ABLATIONS if key in row} for row in results["rows"]]
+    lead = f"Made by `{results['command']}`; `--only=CHANGE` makes one of the rows.\n\n"
+    return lead + markdown_table(shown, ABLATIONS)
+
+
 NEAR = {
     "rmse_to_teacher": "RMSE to serial",
     "rmse_to_teacher_p50": "p50",
@@ -231,8 +254,14 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
         )
     },
     **{
-        f"rivals_{data}": (f"rivals_{data}.json", rivals)
+        marker: (file, make)
         for data in ("digits", "fashion_mnist32", "emoji64", "cifar10")
+        for marker, file, make in (
+            (f"rivals_{data}", f"rivals_{data}.json", rivals),
+            (f"ablations_{data}", f"ablations/{data}.json", ablations),
+            (f"ablations_{data}_calls2", f"ablations/{data}_calls2.json", ablations),
+            (f"ablations_{data}_calls8", f"ablations/{data}_calls8.json", ablations),
+        )
     },
 }
 """Marker -> results file and what is made of it."""

@@ -1,9 +1,11 @@
-"""What is asked for of the table of all rivals, and the students that it may have."""
+"""What is asked for of a table of students at equal training seconds, and the students of the table of all rivals."""
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
+
+from absl import flags
 
 from drf_jax.cli.config_file import load_config
 from drf_jax.errors import UserError
@@ -36,6 +38,17 @@ STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
 """Name -> the config's method, and the rows beyond the config's own."""
 SMOKE = tuple(name for name in STUDENTS if name[-1] not in "128")
 FREE = "training-free"
+SPARE = 20.0
+"""Seconds before the deadline at which everything stops."""
+
+
+class Student(NamedTuple):
+    """A training: a config as ``--config`` has it, dotted keys that differ, and the student that this one starts from,
+    which is trained before it: each then has half of the seconds."""
+
+    spec: str
+    changes: dict[str, Any]
+    source: "Student | None" = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +70,12 @@ class Options:
     out: Path = Path()
     runs: Path = Path()
     deadline: Deadline = dataclasses.field(default_factory=Deadline)
+    script: ClassVar[str] = "rivals"
+
+    @property
+    def file(self) -> str:
+        """The table's."""
+        return f"rivals_{self.data}.json"
 
     @property
     def every(self) -> int:
@@ -70,7 +89,7 @@ class Options:
 
     @property
     def adversary(self) -> Path:
-        """The classifier that the adversarial student's discriminator looks through."""
+        """The classifier that an adversarial or perceptual training looks through."""
         return self.runs / "adversary.npz"
 
     def spec(self, suffix: str = "", arg: str = "") -> str:
@@ -85,11 +104,11 @@ class Options:
 
 
 def say(text: str) -> None:
-    print(f"rivals: {text}", file=sys.stderr, flush=True)
+    print(f"{Path(sys.argv[0]).stem}: {text}", file=sys.stderr, flush=True)
 
 
-def offered(o: Options) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The students that the data set's configs have: name -> config, changes."""
+def offered(o: Options) -> dict[str, Student]:
+    """The students that the data set's configs have."""
     found = {}
     for name, (method, changes) in STUDENTS.items():
         if o.smoke and name not in SMOKE:
@@ -101,5 +120,48 @@ def offered(o: Options) -> dict[str, tuple[str, dict[str, Any]]]:
             say(f"{name} is not offered: {error}")
             continue
         adversary = {"method.features": str(o.adversary)}
-        found[name] = spec, changes | (adversary if name == "adversarial" else {})
+        found[name] = Student(spec, changes | (adversary if name == "adversarial" else {}))
     return found
+
+
+def define_flags(data: str) -> None:
+    """Those of `options_of`."""
+    flags.DEFINE_string("data", "digits", data)
+    flags.DEFINE_float("seconds", None, "of training for every student; 60, or 2 with --smoke")
+    flags.DEFINE_string("arg", "", "of the teacher's config, such as bf16")
+    flags.DEFINE_integer("samples", 0, "of each method; 0: as the teacher's config says")
+    flags.DEFINE_boolean("smoke", False, "tiny networks, in minutes on a CPU")
+    flags.DEFINE_string("teacher", "", "folder of a trained teacher")
+    flags.DEFINE_string("data_dir", "", "of the prepared data; the config's unless given")
+    flags.DEFINE_float("teacher_seconds", 0, "of its training; 0: the updates of its config")
+    flags.DEFINE_integer("teacher_updates", 0, "the same in updates")
+    flags.DEFINE_list("only", [], "students")
+    flags.DEFINE_integer("updates", 0, "of every student, instead of seconds")
+    flags.DEFINE_integer("jobs", 1, "trainings at a time", lower_bound=1)
+    flags.DEFINE_float("deadline", 0, "seconds after which to stop; 0: none")
+    flags.DEFINE_string("out", "", "what is to be kept; runs/EXPERIMENT/DATA unless given")
+    flags.DEFINE_string("runs", "", "what can be made again; OUT/runs unless given")
+    flags.DEFINE_boolean("publish", False, "write what is published from OUT; run nothing")
+
+
+def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) -> Options:
+    """What the flags ask for, and what an experiment has of its ``own``."""
+    out = Path(f.out or ROOT / "runs" / cls.script / (f.data + "_smoke" * f.smoke))
+    return cls(
+        data=f.data,
+        seconds=(2.0 if f.smoke else 60.0) if f.seconds is None else f.seconds,
+        arg=f.arg,
+        samples=f.samples,
+        smoke=f.smoke,
+        teacher=f.teacher,
+        data_dir=f.data_dir,
+        teacher_seconds=f.teacher_seconds,
+        teacher_updates=f.teacher_updates,
+        only=tuple(f.only),
+        updates=f.updates,
+        jobs=f.jobs,
+        out=out.absolute(),
+        runs=Path(f.runs or out / "runs").absolute(),
+        deadline=Deadline(f.deadline - SPARE if f.deadline else float("inf")),
+        **own,
+    )

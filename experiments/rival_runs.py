@@ -1,15 +1,15 @@
-"""The trainings and evaluations behind the table of all rivals."""
+"""The trainings and evaluations behind a table of students at equal training seconds."""
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 from rival_options import Options, say
-from rival_table import SHOWN, Table, keep_picture
+from rival_table import SHOWN, Table, keep_picture, key_of, source_of
 
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
@@ -126,8 +126,16 @@ def probe(
     return each
 
 
-def score(o: Options, made: Table, teacher: Path, name: str, methods: dict, students: list) -> None:
-    """Rows of a student, or of the training-free samplers, into the table one by one."""
+def score(
+    o: Options,
+    made: Table,
+    teacher: Path,
+    name: str,
+    methods: dict,
+    students: list,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Rows of a student, or of the training-free samplers, into the table one by one, with ``facts`` in each."""
     config = read_config(teacher)
     metrics = ("fd",) if o.smoke else ("fd", "kid", "precision_recall")
     config["evaluate"] |= {
@@ -140,15 +148,17 @@ def score(o: Options, made: Table, teacher: Path, name: str, methods: dict, stud
         "samples": o.samples or config["evaluate"]["samples"],
     }
     command, seed = made.command_of(name), config["seed"]
-    preparation = made.facts["budget"].get(name, {}).get("preparation_seconds", 0.0)
+    budgets = [made.facts["budget"].get(each, {}) for each in (source_of(name), name)]
+    preparation = sum(budget.get("preparation_seconds", 0.0) for budget in budgets)
     shape = build.source(config).image_shape
 
     def keep(row: Row) -> None:
         file = teacher / "samples" / f"{row['method']}-{seed}.f32"
-        keep_picture(o, row["method"], np.memmap(file, np.float32, "r", shape=(SHOWN, *shape)))
+        row = row | {"command": command} | dict(facts or {})
+        keep_picture(o, key_of(row), np.memmap(file, np.float32, "r", shape=(SHOWN, *shape)))
         if "train_seconds" in row:
             row = row | {"train_seconds": row["train_seconds"] + preparation}
-        made.rows[row["method"]] = row | {"command": command}
+        made.rows[key_of(row)] = row
         made.save()
 
     def told(row: Row) -> None:
@@ -158,6 +168,6 @@ def score(o: Options, made: Table, teacher: Path, name: str, methods: dict, stud
     results = o.runs / "evaluation" / f"{name}.json"
     results.parent.mkdir(parents=True, exist_ok=True)
     for row in evaluate(config, teacher, command, results, told=told):
-        if row["method"] not in made.rows:  # of an evaluation that was killed
+        if key_of(row | dict(facts or {})) not in made.rows:  # of an evaluation that was killed
             keep(row)
     made.note("made", name, True)

@@ -1,8 +1,9 @@
-"""The table of all rivals as a file that is always whole, and what is drawn from it."""
+"""A table of students as a file that is always whole, and what is drawn from that of all rivals."""
 
 import shlex
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,22 @@ SHOWN = 4
 """Samples of each row in the picture."""
 
 
+def key_of(row: Row) -> str:
+    """What tells a row from the others: its method, or what was changed to make it."""
+    return row.get("ablation", row["method"])
+
+
+def by_family(row: Row) -> tuple[int, int]:
+    return FAMILIES.index(family(row["method"])), -row["sequential_calls"]
+
+
 class Table:
     """The rows so far and what is known of the trainings, in one file that is always whole."""
 
-    def __init__(self, options: Options):
-        self.options = options
+    def __init__(self, options: Options, order: Callable[[Row], Any] = by_family):
+        self.options, self.order = options, order
         self.lock, self.preparing = threading.Lock(), threading.Lock()
-        self.path = options.out / f"rivals_{options.data}.json"
+        self.path = options.out / options.file
         self.rows: dict[str, Row] = {}
         self.facts: dict[str, Any] = {"budget": {}, "made": {}, "failed": {}, "features": {}}
         if self.path.exists():
@@ -37,12 +47,11 @@ class Table:
                 raise UserError(
                     f"{self.path} was made with --{key}={theirs.get(key)}, not {ours[key]}; use another --out"
                 )
-            self.rows = {r["method"]: r for r in found["rows"]}
+            self.rows = {key_of(r): r for r in found["rows"]}
             self.facts = {key: found[key] for key in self.facts}
 
     def save(self) -> None:
-        order = lambda r: (FAMILIES.index(family(r["method"])), -r["sequential_calls"])
-        rows = sorted(self.rows.values(), key=order)
+        rows = sorted(self.rows.values(), key=self.order)
         config = self.options.identity() | {"jobs": self.options.jobs}
         write_results(self.path, rows, config, shlex.join(self.words()), self.facts)
 
@@ -57,24 +66,32 @@ class Table:
     def words(self) -> list[str]:
         """The command that makes the whole table."""
         o = self.options
-        words = ["python", "experiments/rivals.py", f"--data={o.data}", f"--seconds={o.seconds:g}"]
-        words += [f"--{key}={getattr(o, key)}" for key in ("arg", "samples") if getattr(o, key)]
+        script = f"experiments/{o.script}.py"
+        words = ["python", script, f"--data={o.data}", f"--seconds={o.seconds:g}"]
+        more = [key for key in o.identity() if key not in ("data", "seconds", "smoke")]
+        words += [f"--{key}={getattr(o, key)}" for key in more if getattr(o, key)]
         updates = self.facts["budget"].get("teacher", {}).get("updates")
         return words + ["--smoke"] * o.smoke + [f"--teacher_updates={updates}"] * bool(updates)
 
     def command_of(self, name: str) -> str:
         """The one that remakes the rows of a student from nothing."""
-        updates = self.facts["budget"].get(name, {}).get("updates")
-        own = [f"--only={name}", *([f"--updates={updates}"] if updates else [])]
+        budget = self.facts["budget"]
+        updates = 0 if source_of(name) in budget else budget.get(name, {}).get("updates", 0)
+        own = [f"--only={name}", *[f"--updates={updates}"] * bool(updates)]
         return shlex.join([*self.words(), *own])
 
 
-def keep_picture(o: Options, method: str, states: np.ndarray) -> None:
+def source_of(name: str) -> str:
+    """What the training that a student starts from is called."""
+    return f"{name}-source"
+
+
+def keep_picture(o: Options, key: str, states: np.ndarray) -> None:
     """Add a row's first samples to those of the others."""
     path = o.out / "pictures.npz"
     found = dict(np.load(path)) if path.exists() else {}
     with replacing(path) as file:
-        np.savez_compressed(file, **found | {method: stored(states)})
+        np.savez_compressed(file, **found | {key: stored(states)})
 
 
 def draw(made: Table, folder: Path) -> None:

@@ -23,6 +23,7 @@ Row = dict[str, str | int | float]
 KEYS: dict[str, str] = {
     "dataset": "name of the source",
     "method": "name of the sampler; starts with its family",
+    "ablation": "what was changed to make this row, by name",
     "mode": "conservative or aggressive, or another named variant",
     "sequential_calls": "network calls that wait for one another (depth)",
     "sequential_calls_p95": "their 95th percentile over the samples, where a tolerance decides",

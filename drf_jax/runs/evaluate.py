@@ -236,6 +236,7 @@ def picture(path: Path, rows: Sequence[Row], images: Mapping[str, np.ndarray]) -
 
 COLUMNS = {
     "method": "method",
+    "ablation": "change",
     "sequential_calls": "sequential calls",
     "network_evaluations": "evaluations",
     "drafts": "drafts",

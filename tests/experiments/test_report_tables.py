@@ -121,6 +121,18 @@ def test_rivals_share_the_beginning_of_their_commands(report):
     assert "`--only=lcm`" in report.rivals({"rows": made[:1]})
 
 
+def test_ablations_are_told_apart_by_their_change(report):
+    shared = {"method": "learned-4", "sequential_calls": 4, "kid_sd": 0.3}
+    made = [
+        row(**shared, ablation="learned", fd=2.0, kid=0.1),
+        row(**shared, ablation="drafts=8", fd=1.0),
+    ]
+    lead, _, head, _, *lines = report.ablations({"rows": made, "command": "run y"}).splitlines()
+    assert "`run y`" in lead and head.startswith("| change | method |")
+    assert lines[0].startswith("| learned | learned-4 | – | – | – | 2 | 0.1 |")
+    assert lines[1].startswith("| drafts=8 | learned-4 | – | – | – | 1 | – |")
+
+
 def test_the_tables_of_this_repository_are_current(report, capsys):
     assert report.main(check=True) == 0, capsys.readouterr().err
 

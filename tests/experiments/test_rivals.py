@@ -10,6 +10,7 @@ import pytest
 from drf_jax import build
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import row
+from drf_jax.runs.processes import Deadline
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def test_every_data_set_offers_every_distilled_method(rivals, options):
     for data in ("digits", "fashion_mnist32", "emoji64", "cifar10"):
         offered = rivals.offered(dataclasses.replace(options, data=data, smoke=False))
         assert offered.keys() == students.keys()
-    assert offered["lcm"][1]["evaluate.calls"] == (1, 2, 4, 8)
-    assert offered["adversarial"][1]["method.features"].endswith("adversary.npz")
+    assert offered["lcm"].changes["evaluate.calls"] == (1, 2, 4, 8)
+    assert offered["adversarial"].changes["method.features"].endswith("adversary.npz")
 
 
 def test_the_table_goes_on_where_it_stopped(rivals, options):
@@ -70,11 +71,12 @@ def test_a_failed_training_is_named_and_the_others_go_on(rivals, options, monkey
         if name == "bad":
             raise UserError("diverged")
 
-    scored = []
-    monkeypatch.setattr(rivals, "train", train)
-    monkeypatch.setattr(rivals, "score", lambda o, made, teacher, name, *_: scored.append(name))
+    scored, loop = [], sys.modules["rival_loop"]
+    student = sys.modules["rival_options"].Student("", {})
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(loop, "score", lambda o, made, teacher, name, *_: scored.append(name))
     made = rivals.Table(options)
-    rivals.train_wave(options, made, options.runs, {"bad": ("", {}), "good": ("", {})})
+    loop.train_wave(options, made, options.runs, {"bad": student, "good": student})
     assert scored == ["good"] and made.facts["failed"] == {"bad": "diverged"}
 
 
@@ -82,7 +84,7 @@ def test_a_failed_training_is_named_and_the_others_go_on(rivals, options, monkey
 def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options, tmp_path):
     options = dataclasses.replace(options, only=("lcm", rivals.FREE))
     made = rivals.Table(options)
-    assert rivals.rivals(dataclasses.replace(options, deadline=rivals.Deadline(0.0)), made) == [
+    assert rivals.rivals(dataclasses.replace(options, deadline=Deadline(0.0)), made) == [
         "lcm",
         rivals.FREE,
     ]

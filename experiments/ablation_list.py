@@ -1,0 +1,101 @@
+"""The design of the learned draft–refine student as a list of single changes (DESIGN: `drf_jax.build.DraftRefine`)."""
+
+from typing import Any
+
+from rival_options import Options, Student, say
+
+from drf_jax import build
+from drf_jax.cli.config_file import load_config
+from drf_jax.config import plain
+from drf_jax.errors import UserError
+from drf_jax.sampling.ahead import AheadDrafter
+from drf_jax.sampling.draft import LearnedDrafter
+
+NEVER = 10**9
+"""An update that no training comes to."""
+ADVERSARY = "ADVERSARY"
+"""Stands for the file of the classifier that a training looks through."""
+CONSERVATIVE, AGGRESSIVE, STEP = "draft_refine", "draft_refine_aggressive", "step"
+EXTRA = {CONSERVATIVE: LearnedDrafter.extra_steps, AGGRESSIVE: AheadDrafter.extra_steps}
+"""Steps of a round beyond those of its drafts."""
+
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "learned": (CONSERVATIVE, {}),
+    "aggressive": (AGGRESSIVE, {}),
+    "step": (STEP, {}),
+    "source=step": (CONSERVATIVE, {"source": STEP}),
+    "aggressive+source=step": (AGGRESSIVE, {"source": STEP}),
+    **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
+    **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
+    "cross_draft=none": (CONSERVATIVE, {"cross_draft": "none"}),
+    "cross_draft=attention": (CONSERVATIVE, {"cross_draft": "attention"}),
+    "cross_draft_width=32": (CONSERVATIVE, {"cross_draft_width": 32}),
+    "aggressive+cross_draft=none": (AGGRESSIVE, {"cross_draft": "none"}),
+    "drafter=target": (CONSERVATIVE, {"drafter": "target"}),
+    "share=trunk": (CONSERVATIVE, {"share": "trunk"}),
+    "lora_rank=8": (CONSERVATIVE, {"lora_rank": 8}),
+    "lora_rank=64": (CONSERVATIVE, {"lora_rank": 64}),
+    "form=noise": (CONSERVATIVE, {"form": "noise"}),
+    "form=data": (CONSERVATIVE, {"form": "data"}),
+    "gradient=stopped": (CONSERVATIVE, {"gradient": "stopped"}),
+    "teacher-forced": (CONSERVATIVE, {"on_policy_after": NEVER}),
+    "on-policy": (CONSERVATIVE, {"on_policy_after": 0}),
+    "draft_weight=0": (CONSERVATIVE, {"draft_weight": 0.0}),
+    "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),
+    "draft_weight=3": (CONSERVATIVE, {"draft_weight": 3.0}),
+    "high_frequency_weight=1": (CONSERVATIVE, {"high_frequency_weight": 1.0}),
+    "high_frequency_weight=10": (CONSERVATIVE, {"high_frequency_weight": 10.0}),
+    "perceptual_weight=0.01": (CONSERVATIVE, {"perceptual_weight": 0.01, "features": ADVERSARY}),
+    "perceptual_weight=0.1": (CONSERVATIVE, {"perceptual_weight": 0.1, "features": ADVERSARY}),
+}
+"""Name -> method, and what differs from its config. Each is one change of the conservative student, ``learned``, or of
+the aggressive one; ``step`` is the control."""
+
+
+def ablations(o: Options, calls: int) -> dict[str, Student]:
+    """Those that are possible in so many sequential calls and are no repetition: another's config, or the default's."""
+    found, configs = {}, []
+    for name, (method, changes) in ABLATIONS.items():
+        try:
+            student = student_of(o, method, calls, changes)
+            config = changed(student)
+            build.distillation_spec(config)
+            check_rounds(config["method"])
+        except UserError as error:
+            say(f"{name} is not possible: {error}")
+            continue
+        parts = config, student.source is not None
+        if parts not in configs:
+            configs.append(parts)
+            found[name] = student
+    return found
+
+
+def student_of(o: Options, method: str, calls: int, changes: dict[str, Any]) -> Student:
+    """The training of one of `ABLATIONS`; a ``source`` is the student of that method at the same calls."""
+    source, rest = changes.get("source"), {k: v for k, v in changes.items() if k != "source"}
+    rest = {key: str(o.adversary) if value == ADVERSARY else value for key, value in rest.items()}
+    return Student(
+        o.spec("distilled", f"method={method},calls={calls}"),
+        {f"method.{key}": value for key, value in rest.items()},
+        student_of(o, source, calls, {}) if source else None,
+    )
+
+
+def changed(student: Student) -> dict[str, Any]:
+    """The whole config of a student."""
+    config = load_config(student.spec)
+    with config.unlocked():
+        config.update_from_flattened_dict(student.changes)
+    return plain(config)
+
+
+def check_rounds(method: dict[str, Any]) -> None:
+    """Raise if the teacher's walk is too short for the rounds."""
+    if method["name"] in EXTRA:
+        steps = method["rounds"] * (method["drafts"] + EXTRA[method["name"]])
+        if steps > method["teacher_steps"]:
+            raise UserError(
+                f"{method['rounds']} rounds of {method['drafts']} drafts take {steps} steps and the teacher's walk has"
+                f" {method['teacher_steps']}"
+            )

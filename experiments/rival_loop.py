@@ -1,0 +1,148 @@
+"""The loop behind a table of students: a wave of trainings side by side, their evaluations, the next wave."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from absl import app, logging
+from rival_options import Options, Student, say
+from rival_runs import make_classifier, make_features, make_teacher, score, train
+from rival_table import Table, source_of
+
+from drf_jax.cli.config_file import load_config
+from drf_jax.cli.main import compilation_cache
+from drf_jax.errors import UserError
+from drf_jax.runs.evaluate import table
+from drf_jax.runs.processes import OutOfTime
+from drf_jax.workdir import read_config
+
+Facts = Callable[[str], dict[str, Any]]
+"""Name of a student -> what its rows have besides what is measured."""
+
+
+def no_facts(name: str) -> dict[str, Any]:
+    return {}
+
+
+def make_table(
+    o: Options,
+    made: Table,
+    students: Mapping[str, Student],
+    others: Mapping[str, Callable[[Path], None]],
+    facts: Facts = no_facts,
+) -> list[str]:
+    """Make what is missing of the table; the names that are left when the time is up.
+
+    ``others`` are rows without a training: name -> what makes them, of the teacher's folder.
+    """
+    names = (*students, *others)
+    if unknown := [name for name in o.only if name not in names]:
+        raise UserError(f"--only {unknown[0]}: choose among {', '.join(names)}")
+    left = lambda: [name for name in o.only or names if name not in made.facts["made"]]
+    with contextlib.suppress(OutOfTime):
+        teacher = make_teacher(o, made)
+        make_features(o, made, teacher)
+        longest = 2 * o.seconds + 60
+        for wave in chunks([name for name in left() if name in students], o.jobs):
+            if o.deadline.left() < longest:
+                break
+            start = time.monotonic()
+            train_wave(o, made, teacher, {name: students[name] for name in wave}, facts)
+            longest = max(longest, time.monotonic() - start)
+        for name in left():
+            if name in others:
+                say(name)
+                attempt(made, name, lambda name=name: others[name](teacher))
+    return left()
+
+
+def chunks(names: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [names[i : i + size] for i in range(0, len(names), size)]
+
+
+def attempt(made: Table, name: str, act: Callable[[], None]) -> bool:
+    """Whether it could be done; if not, the table says why, and the others go on."""
+    try:
+        act()
+    except (UserError, OSError) as error:
+        say(f"{name}: {error}")
+        made.note("failed", name, str(error))
+        return False
+    made.note("failed", name, None)
+    return True
+
+
+def train_wave(
+    o: Options,
+    made: Table,
+    teacher: Path,
+    students: Mapping[str, Student],
+    facts: Facts = no_facts,
+) -> None:
+    """Train some students side by side; when all are done, evaluate one after the other."""
+
+    def one(name: str, student: Student, changes: dict[str, Any], seconds: float) -> None:
+        changes = {"teacher": str(teacher), **student.changes, **changes}
+        if changes.get("method.features") == str(o.adversary):
+            method = load_config(student.spec).method
+            steps, seed = method.feature_steps, method.feature_seed
+            with made.preparing:
+                make_classifier(o, read_config(teacher), o.adversary, steps, seed)
+        say(f"{name}: training")
+        train(o, made, name, student.spec, changes, o.runs / name, seconds, o.updates)
+
+    def run(name: str) -> None:
+        student = students[name]
+        if student.source is None:
+            return one(name, student, {}, o.seconds)
+        source = source_of(name)
+        one(source, student.source, {}, o.seconds / 2)
+        one(name, student, {"method.source": str(o.runs / source)}, o.seconds / 2)
+
+    with ThreadPoolExecutor(len(students)) as pool:
+        act = lambda name: attempt(made, name, lambda: run(name))
+        trained = list(pool.map(act, students))
+    for name in (name for name, done in zip(students, trained, strict=True) if done):
+        say(f"{name}: evaluation")
+        one_score = lambda n=name: score(o, made, teacher, n, {}, [o.runs / n], facts(n))
+        attempt(made, name, one_score)
+
+
+def told(o: Options, made: Table, left: Sequence[str]) -> int:
+    """Print the table and what is missing; the exit code: 0 if it has every row."""
+    if made.rows:
+        print(table(list(made.rows.values())))
+    files = [path for path in o.out.iterdir() if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 2**20
+    say(f"{o.out}: {len(files)} files, {size:.1f} MiB; is all that the next call needs")
+    for name, error in made.facts["failed"].items():
+        say(f"failed: {name}: {error}")
+    if left:
+        say(f"left: {', '.join(left)}; the same command goes on")
+    return 1 if left else 0
+
+
+def run(options: Callable[[], Options], main: Callable[[Options], int]) -> None:
+    """Run an experiment's ``main``, once its flags are read, and exit with its code."""
+
+    def begin(_: Any) -> None:
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        os.environ.setdefault("XLA_FLAGS", "--xla_gpu_autotune_level=1")
+        compilation_cache()
+        try:
+            o = options()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, o.deadline.come)
+            sys.exit(main(o))
+        except UserError as error:
+            say(str(error))
+            sys.exit(2)
+
+    logging.set_verbosity(logging.WARNING)
+    app.run(begin)

@@ -1,0 +1,109 @@
+"""The list of ablations: what is changed, what is trained and what a row says of it."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from drf_jax.errors import UserError
+from drf_jax.evaluation.report import row
+from drf_jax.workdir import flatten
+
+DATA = ("digits", "fashion_mnist32", "emoji64", "cifar10")
+REPETITIONS = {"form=noise", "drafts=5", "aggressive+drafts=4"}
+"""Of the configs' own values."""
+
+
+@pytest.fixture(scope="module")
+def ablations(experiment):
+    return experiment("ablations")
+
+
+@pytest.fixture
+def options(ablations, tmp_path):
+    return ablations.AblationOptions(
+        data="digits", seconds=2.0, smoke=True, out=tmp_path, runs=tmp_path / "r"
+    )
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, options, data):
+    listed = sys.modules["ablation_list"]
+    o = dataclasses.replace(options, data=data, smoke=False)
+    found = ablations.ablations(o, 4)
+    assert listed.ABLATIONS.keys() - found.keys() == REPETITIONS & listed.ABLATIONS.keys()
+    configs = {name: flatten(listed.changed(student)) for name, student in found.items()}
+    for name, config in configs.items():
+        default = configs["aggressive" if name.startswith("aggressive") else "learned"]
+        differ = {key for key in config if config[key] != default.get(key)}
+        if name == "step":
+            assert config["method.steps"] == 4
+            continue
+        assert differ - {"method.features"} == set(found[name].changes) - {"method.features"}
+        changes = len(differ - {"method.features"}) + (found[name].source is not None)
+        assert changes == (name not in ("learned", "aggressive"))
+
+
+def test_what_is_not_possible_is_left_out(ablations, options):
+    o = dataclasses.replace(options, smoke=False)
+    found = ablations.ablations(o, 8)
+    assert "drafts=12" not in found and "aggressive+drafts=12" not in found
+    assert {"drafts=8", "aggressive+drafts=4"} & found.keys() == {"drafts=8"}
+    assert not [name for name in ablations.ablations(o, 5) if name.startswith("drafts")]
+
+
+def test_rows_of_one_method_stay_apart_and_in_order(ablations, options):
+    made = ablations.Table(options, ablations.in_order)
+    for name in ("drafts=8", "learned"):
+        made.rows[name] = row(method="learned-4", sequential_calls=4, fd=2.0, ablation=name)
+    made.save()
+    again = ablations.Table(options, ablations.in_order)
+    assert list(again.rows) == ["learned", "drafts=8"]
+    with pytest.raises(UserError, match=r"--calls=4, not 2; use another --out"):
+        other = dataclasses.replace(options, calls=2)
+        path = options.out / other.file
+        path.write_bytes(made.path.read_bytes())
+        ablations.Table(other)
+    command = "python experiments/ablations.py --data=digits --seconds=2 --calls=4 --smoke"
+    assert made.command_of("learned") == f"{command} --only=learned"
+
+
+def test_a_source_is_trained_first_and_both_have_half_of_the_seconds(
+    ablations, options, monkeypatch
+):
+    loop, trained, scored = sys.modules["rival_loop"], [], []
+
+    def train(o, made, name, spec, changes, workdir, seconds, updates):
+        trained.append((name, changes.get("method.source"), seconds))
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(loop, "score", lambda *args: scored.append(args[-1]))
+    students = ablations.ablations(options, 4)
+    made = ablations.Table(options, ablations.in_order)
+    facts = lambda name: {"ablation": name}
+    wave = {name: students[name] for name in ("source=step", "learned")}
+    loop.train_wave(options, made, options.runs, wave, facts)
+    folder = str(options.runs / "source=step-source")
+    assert sorted(trained) == [
+        ("learned", None, 2.0),
+        ("source=step", folder, 1.0),
+        ("source=step-source", None, 1.0),
+    ]
+    assert scored == [{"ablation": "source=step"}, {"ablation": "learned"}]
+
+
+@pytest.mark.slow
+def test_a_smoke_run_has_a_row_of_every_change_that_was_asked_for(ablations, options, tmp_path):
+    names = ("source=step", "lora_rank=8")
+    options = dataclasses.replace(options, only=names)
+    assert ablations.main(options, to_publish=False) == 0
+    ablations.publish(ablations.Table(options), tmp_path / "root")
+    found = json.loads((tmp_path / "root" / "results" / "ablations" / "digits.json").read_text())
+    rows = {r["ablation"]: r for r in found["rows"]}
+    assert set(rows) == set(names)
+    for name, made in rows.items():
+        assert made["method"].startswith("learned-") and made["train_seconds"] > 0
+        assert made["command"].endswith(f"--only={name}") == (name == "source=step")
+    assert {"source=step", "source=step-source"} < found["budget"].keys()
+    assert ablations.main(options, to_publish=False) == 0  # nothing is left to do
