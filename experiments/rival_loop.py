@@ -1,10 +1,13 @@
-"""The loop behind a table of students: a wave of trainings side by side, their evaluations, the next wave."""
+"""The loop behind a table of students: several at a time, each trained and then evaluated.
+
+They start, load and compile side by side and take turns with what is timed (`drf_jax.turns`), so that one accelerator
+has work all the time and everybody's seconds are those of an accelerator alone.
+"""
 
 import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +23,7 @@ from drf_jax.cli.main import compilation_cache
 from drf_jax.errors import UserError
 from drf_jax.runs.evaluate import table
 from drf_jax.runs.processes import OutOfTime
+from drf_jax.turns import sharing
 from drf_jax.workdir import read_config
 
 Facts = Callable[[str], dict[str, Any]]
@@ -48,22 +52,20 @@ def make_table(
     with contextlib.suppress(OutOfTime):
         teacher = make_teacher(o, made)
         make_features(o, made, teacher)
-        longest = 2 * o.seconds + 60
-        for wave in chunks([name for name in left() if name in students], o.jobs):
-            if o.deadline.left() < longest:
-                break
-            start = time.monotonic()
-            train_wave(o, made, teacher, {name: students[name] for name in wave}, facts)
-            longest = max(longest, time.monotonic() - start)
-        for name in left():
+        enough = (1 + o.jobs) * o.seconds + 60
+
+        def make(name: str) -> None:
             if name in others:
                 say(name)
-                attempt(made, name, lambda name=name: others[name](teacher))
+                attempt(made, name, lambda: others[name](teacher))
+            elif o.deadline.left() > enough:
+                make_student(o, made, teacher, name, students[name], facts(name))
+
+        first = sorted(left(), key=lambda name: name in students)
+        alone = contextlib.nullcontext() if o.jobs == 1 else sharing(o.runs / "turns")
+        with alone, ThreadPoolExecutor(o.jobs) as pool:
+            list(pool.map(make, first))
     return left()
-
-
-def chunks(names: Sequence[str], size: int) -> list[Sequence[str]]:
-    return [names[i : i + size] for i in range(0, len(names), size)]
 
 
 def attempt(made: Table, name: str, act: Callable[[], None]) -> bool:
@@ -78,14 +80,10 @@ def attempt(made: Table, name: str, act: Callable[[], None]) -> bool:
     return True
 
 
-def train_wave(
-    o: Options,
-    made: Table,
-    teacher: Path,
-    students: Mapping[str, Student],
-    facts: Facts = no_facts,
+def make_student(
+    o: Options, made: Table, teacher: Path, name: str, student: Student, facts: dict[str, Any]
 ) -> None:
-    """Train some students side by side; when all are done, evaluate one after the other."""
+    """Train a student, after the one it starts from, and evaluate it."""
 
     def one(name: str, student: Student, changes: dict[str, Any], seconds: float) -> None:
         changes = {"teacher": str(teacher), **student.changes, **changes}
@@ -97,21 +95,17 @@ def train_wave(
         say(f"{name}: training")
         train(o, made, name, student.spec, changes, o.runs / name, seconds, o.updates)
 
-    def run(name: str) -> None:
-        student = students[name]
+    def run() -> None:
         if student.source is None:
-            return one(name, student, {}, o.seconds)
-        source = source_of(name)
-        one(source, student.source, {}, o.seconds / 2)
-        one(name, student, {"method.source": str(o.runs / source)}, o.seconds / 2)
-
-    with ThreadPoolExecutor(len(students)) as pool:
-        act = lambda name: attempt(made, name, lambda: run(name))
-        trained = list(pool.map(act, students))
-    for name in (name for name, done in zip(students, trained, strict=True) if done):
+            one(name, student, {}, o.seconds)
+        else:
+            source = source_of(name)
+            one(source, student.source, {}, o.seconds / 2)
+            one(name, student, {"method.source": str(o.runs / source)}, o.seconds / 2)
         say(f"{name}: evaluation")
-        one_score = lambda n=name: score(o, made, teacher, n, {}, [o.runs / n], facts(n))
-        attempt(made, name, one_score)
+        score(o, made, teacher, name, {}, [o.runs / name], facts)
+
+    attempt(made, name, run)
 
 
 def told(o: Options, made: Table, left: Sequence[str]) -> int:

@@ -1,7 +1,9 @@
 """The trainings and evaluations behind a table of students at equal training seconds."""
 
+import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from drf_jax import build
 from drf_jax.cli.config_file import load_config
 from drf_jax.config import plain
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
-from drf_jax.evaluation.report import Row
+from drf_jax.evaluation.report import Row, read_results
 from drf_jax.runs.budget import (
     as_flags,
     probe_changes,
@@ -23,14 +25,16 @@ from drf_jax.runs.budget import (
     seconds_per_update,
     updates_within,
 )
-from drf_jax.runs.evaluate import evaluate
 from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.packed import is_packed, pack_teacher, unpack_teacher
 from drf_jax.runs.preparation import prepare
-from drf_jax.runs.processes import run_drf
+from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
 from drf_jax.runs.trajectories import TRAJECTORIES
+from drf_jax.turns import turn
 from drf_jax.workdir import read_config
+
+SCORE = Path(__file__).with_name("rival_score.py")
 
 
 def make_teacher(o: Options, made: Table) -> Path:
@@ -69,7 +73,8 @@ def make_classifier(o: Options, config: dict[str, Any], path: Path, steps: int, 
     if "data_dir" in config["data"]:
         words.append(f"--config.data.data_dir={config['data']['data_dir']}")
     log = o.runs / "logs" / f"{path.stem}.log"
-    run_drf([*words, f"--steps={steps}", f"--seed={seed}"], log, o.deadline)
+    with turn():
+        run_drf([*words, f"--steps={steps}", f"--seed={seed}"], log, o.deadline)
 
 
 def train(
@@ -135,7 +140,11 @@ def score(
     students: list,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Rows of a student, or of the training-free samplers, into the table one by one, with ``facts`` in each."""
+    """Rows of a student, or of the training-free samplers, into the table, with ``facts`` in each.
+
+    They are measured by a process of its own (`rival_score`), so that several are made side by side and no other's
+    Python is in the way of what is timed. Out of time, those that are done are kept.
+    """
     config = read_config(teacher)
     metrics = ("fd",) if o.smoke else ("fd", "kid", "precision_recall")
     config["evaluate"] |= {
@@ -155,19 +164,21 @@ def score(
     def keep(row: Row) -> None:
         file = teacher / "samples" / f"{row['method']}-{seed}.f32"
         row = row | {"command": command} | dict(facts or {})
-        keep_picture(o, key_of(row), np.memmap(file, np.float32, "r", shape=(SHOWN, *shape)))
         if "train_seconds" in row:
             row = row | {"train_seconds": row["train_seconds"] + preparation}
-        made.rows[key_of(row)] = row
-        made.save()
+        with made.lock:
+            keep_picture(o, key_of(row), np.memmap(file, np.float32, "r", shape=(SHOWN, *shape)))
+            made.rows[key_of(row)] = row
+            made.save()
 
-    def told(row: Row) -> None:
-        keep(row)
-        o.deadline.check()
-
-    results = o.runs / "evaluation" / f"{name}.json"
-    results.parent.mkdir(parents=True, exist_ok=True)
-    for row in evaluate(config, teacher, command, results, told=told):
-        if key_of(row | dict(facts or {})) not in made.rows:  # of an evaluation that was killed
+    folder = o.runs / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    asked, results = folder / f"{name}.config.json", folder / f"{name}.json"
+    asked.write_text(json.dumps(plain(config)))
+    words = [sys.executable, str(SCORE), str(asked), str(teacher), str(results), command]
+    try:
+        run_logged(words, "evaluation", o.runs / "logs" / f"{name}.log", o.deadline)
+    finally:
+        for row in read_results(results)["rows"] if results.exists() else []:
             keep(row)
     made.note("made", name, True)

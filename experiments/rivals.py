@@ -6,9 +6,10 @@
     python experiments/rivals.py --data digits --publish                         results/ and docs/pictures/
 
 The teacher, the classifier of the features and its statistics come first. Then every student that the data set's
-configs offer is trained for the same seconds, ``--jobs`` processes at a time, and evaluated when no training runs, in
-one loop with the samplers that need no training (configs/training_free.py). A student's seconds are those of its
-updates and of its cached trajectories, not of compilation: see `drf_jax.runs.budget` for how many updates that makes.
+configs offer is trained for the same seconds and evaluated in one loop with the samplers that need no training
+(configs/training_free.py). ``--jobs`` of them start and compile side by side, and take turns with what is timed. A
+student's seconds are those of its updates and of its cached trajectories, not of compilation: see `drf_jax.runs.budget`
+for how many updates that makes.
 
     OUT/rivals_DATA.json   the table, saved after every row             OUT/teacher*         the packed teacher
     OUT/pictures.npz       a few samples of every row                   OUT/features.npz     what FD is measured with

@@ -19,6 +19,7 @@ from drf_jax.evaluation.reference import Reference, state_features
 from drf_jax.evaluation.report import Row, row
 from drf_jax.evaluation.score import over_seeds, score
 from drf_jax.sampling.method import Method
+from drf_jax.turns import turn
 
 Draw = Callable[[Method, int], np.ndarray]
 """``(method, seed) -> samples [n, *state]``, or what each of them cost, ``[n, 2]``."""
@@ -29,7 +30,9 @@ def batch_one_latency(method: Method, data: Source, repeats: int) -> float:
     keys = jax.random.split(jax.random.key(0), 1)
     cond = jax.tree.map(jnp.asarray, condition_of(data, np.arange(1)))
     noise = jnp.zeros((1, *data.image_shape))
-    return latency(method.sampler, noise, keys, cond, repeats=repeats)["p50_ms"]
+    jax.block_until_ready(method.sampler(noise, keys, cond))  # compiles, beside what others do
+    with turn():
+        return latency(method.sampler, noise, keys, cond, repeats=repeats)["p50_ms"]
 
 
 def parameter_count(method: Method) -> int:

@@ -48,6 +48,7 @@ from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
 from drf_jax.sampling.method import Method
 from drf_jax.training.checkpoint import Which
+from drf_jax.turns import shared, turn
 from drf_jax.workdir import check_same
 
 
@@ -67,17 +68,14 @@ def samples_of(
     mesh: Mesh,
 ) -> np.ndarray:
     """``count`` samples ``[n, *state]``, memory mapped; those of this mark that are in ``path`` are kept."""
-    return generate_resumably(
-        path,
-        mark,
-        spread(method.sampler, mesh, batch_size),
-        root_key(seed, SAMPLE),
-        count,
-        data.image_shape,
-        lambda index: condition_of(data, index),
-        batch_size,
-        label=method.name,
-    )
+    sampler, root = spread(method.sampler, mesh, batch_size), root_key(seed, SAMPLE)
+    cond = lambda index: condition_of(data, index)
+    if shared():  # compile it beside what others do
+        generate(sampler, root, np.arange(1), data.image_shape, cond, batch_size)
+    with turn():
+        return generate_resumably(
+            path, mark, sampler, root, count, data.image_shape, cond, batch_size, label=method.name
+        )
 
 
 def evaluate(

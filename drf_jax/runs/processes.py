@@ -43,7 +43,12 @@ class Deadline:
 
 
 def run_drf(words: Sequence[str], log: Path, deadline: Deadline) -> None:
-    """Run ``drf WORDS``; its output is appended to ``log``, whose folder is made.
+    """Run ``drf WORDS``, as `run_logged` does."""
+    run_logged([*PROGRAM, *words], f"drf {words[0]}", log, deadline)
+
+
+def run_logged(command: Sequence[str], name: str, log: Path, deadline: Deadline) -> None:
+    """Run a command; its output is appended to ``log``, whose folder is made.
 
     Raises:
       OutOfTime: it was not done in time, and was stopped.
@@ -52,7 +57,7 @@ def run_drf(words: Sequence[str], log: Path, deadline: Deadline) -> None:
     deadline.check()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        process = subprocess.Popen([*PROGRAM, *words], stdout=file, stderr=file)
+        process = subprocess.Popen(command, stdout=file, stderr=file)
         try:
             while process.poll() is None:
                 deadline.check()
@@ -63,7 +68,7 @@ def run_drf(words: Sequence[str], log: Path, deadline: Deadline) -> None:
         deadline.check()  # a signal to all of the terminal's processes
         lines = log.read_text(errors="replace").strip().splitlines()
         raise UserError(
-            f"drf {words[0]} failed ({process.returncode}), see {log}: {lines[-1] if lines else ''}"
+            f"{name} failed ({process.returncode}), see {log}: {lines[-1] if lines else ''}"
         )
 
 

@@ -27,6 +27,7 @@ from drf_jax.training.state import TrainState
 from drf_jax.training.step import TrainStep
 from drf_jax.training.stop import stop_requests
 from drf_jax.training.utilisation import peak_flops, peak_memory
+from drf_jax.turns import Turn, shared
 from drf_jax.typing import Params, PRNGKey
 
 Hook = Callable[[int, TrainState], None]
@@ -54,6 +55,8 @@ def train(
     label: str = "train",
 ) -> TrainState:
     """Train until ``steps`` updates are done, going on from the newest readable checkpoint if there is one.
+
+    Updates are made in turn with other processes, where there are some to share with (`drf_jax.turns`).
 
     Args:
       step_for: the step compiled by ``jit_step`` for update i = 0, 1, …, so that the objective
@@ -91,6 +94,7 @@ def train(
         stop_requests() as stop,
         tracing(folder, start + WARM_UP, profile) as trace,
         _progress_bar(label, start, steps) as progress,
+        Turn() as mine,
     ):
         _say_where(progress, label, start, mesh)
         for i in range(start, steps):
@@ -101,10 +105,14 @@ def train(
                 batch = shard_batch(batches(i), mesh)
             step = step_for(i)
             if step in flops:
+                mine.take()
                 with clock.part("compute"), jax.set_mesh(mesh):
                     state, values = step(state, frozen, batch, key)
                 clock.update(_examples(batch), flops[step])
             else:
+                if shared():
+                    jax.block_until_ready(state)
+                    mine.give()
                 with clock.part("compile"), jax.set_mesh(mesh):
                     flops[step] = peak and operations(step, state, frozen, batch, key)
                     state, values = step(state, frozen, batch, key)

@@ -81,9 +81,9 @@ def test_a_source_is_trained_first_and_both_have_half_of_the_seconds(
     monkeypatch.setattr(loop, "score", lambda *args: scored.append(args[-1]))
     students = ablations.ablations(options, 4)
     made = ablations.Table(options, ablations.in_order)
-    facts = lambda name: {"ablation": name}
-    wave = {name: students[name] for name in ("source=step", "learned")}
-    loop.train_wave(options, made, options.runs, wave, facts)
+    for name in ("source=step", "learned"):
+        facts = {"ablation": name}
+        loop.make_student(options, made, options.runs, name, students[name], facts)
     folder = str(options.runs / "source=step-source")
     assert sorted(trained) == [
         ("learned", None, 2.0),

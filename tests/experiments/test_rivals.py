@@ -76,13 +76,14 @@ def test_a_failed_training_is_named_and_the_others_go_on(rivals, options, monkey
     monkeypatch.setattr(loop, "train", train)
     monkeypatch.setattr(loop, "score", lambda o, made, teacher, name, *_: scored.append(name))
     made = rivals.Table(options)
-    loop.train_wave(options, made, options.runs, {"bad": student, "good": student})
+    for name in ("bad", "good"):
+        loop.make_student(options, made, options.runs, name, student, {})
     assert scored == ["good"] and made.facts["failed"] == {"bad": "diverged"}
 
 
 @pytest.mark.slow
 def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options, tmp_path):
-    options = dataclasses.replace(options, only=("lcm", rivals.FREE))
+    options = dataclasses.replace(options, only=("lcm", rivals.FREE), jobs=2)
     made = rivals.Table(options)
     assert rivals.rivals(dataclasses.replace(options, deadline=Deadline(0.0)), made) == [
         "lcm",
