@@ -25,6 +25,7 @@ DESIGN = {
     "cross_draft": "every_block",
     "cross_draft_width": 0,
     "gradient": "through",
+    "end_weight": 0.0,
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,
     "features": "",

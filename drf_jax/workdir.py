@@ -51,6 +51,7 @@ ABSENT = {
     "method.cross_draft": "every_block",
     "method.cross_draft_width": 0,
     "method.gradient": "through",
+    "method.end_weight": 0.0,
     "method.high_frequency_weight": 0.0,
     "method.perceptual_weight": 0.0,
     "method.features": "",

@@ -106,6 +106,8 @@ class DraftRefine(Distillation):
     """Of that attention; 0: the width of the feature map."""
     gradient: str = "through"
     """Whether the refined states' gradient runs through the drafts, of `drf_jax.objectives.draft_refine.GRADIENTS`."""
+    end_weight: float = 0.0
+    """Of `drf_jax.objectives.end_point`."""
     high_frequency_weight: float = 0.0
     """Of `drf_jax.objectives.high_frequency`."""
     perceptual_weight: float = 0.0
@@ -123,7 +125,7 @@ class DraftRefine(Distillation):
         super().__post_init__()
         positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
         at_least(1, self, PATH, *positive, "feature_steps")
-        weights = ("draft_weight", "high_frequency_weight", "perceptual_weight")
+        weights = ("draft_weight", "end_weight", "high_frequency_weight", "perceptual_weight")
         counts = ("cross_draft_width", "lora_rank", "feature_seed")
         at_least(0, self, PATH, *weights, *counts, "on_policy_after", "batch_size_on_policy")
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")

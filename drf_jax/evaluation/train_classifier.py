@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
+from tqdm import tqdm
 
 from drf_jax import __version__
 from drf_jax.data.image import to_model
@@ -73,7 +74,7 @@ def train_classifier(
         return optax.apply_updates(params, updates), state
 
     # A Python loop: convolutions inside a scan are slow on CPUs.
-    for step in range(steps):
+    for step in tqdm(range(steps), desc="classifier", unit="update", disable=None, leave=False):
         params, state = update(params, state, step)
 
     def classifier(params: Params, **provenance: object) -> Classifier:

@@ -8,7 +8,7 @@ states at the same times, in units of v: a DDIM jump t → u is x_u = (…) x_t 
 
     L = w_d mean_j ‖d_j − x*_j‖² / c(t_0, t_j)²  +  mean_j ‖r_j − x*_j‖² / c(t_0, t_j)²  +  Σ_i w_i L_i  (2)
 
-with further terms L_i of the refined states, each in a file of its own (`high_frequency`, `perceptual`).
+with further terms L_i of the refined states, each in a file of its own (`end_point`, `high_frequency`, `perceptual`).
 
 `TeacherForced` starts one random round per trajectory at the teacher's own state, and an aggressive student remembers a
 call at the teacher's states before it: cheap, and never drifts.

@@ -24,6 +24,7 @@ from drf_jax.networks.adapted import adapt, adapted, split
 from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.networks.shared import share, unshare
 from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced, Term
+from drf_jax.objectives.end_point import EndPoint
 from drf_jax.objectives.guidance import KEY
 from drf_jax.objectives.high_frequency import HighFrequency
 from drf_jax.objectives.perceptual import Perceptual
@@ -151,6 +152,7 @@ class DraftRefineStage:
             every_map, ClassifierNetwork(self.setting.teacher.data.num_classes)
         )
         terms = (
+            Term("end", spec.end_weight, EndPoint(process)),
             Term("high_frequency", spec.high_frequency_weight, HighFrequency(process)),
             Term("perceptual", spec.perceptual_weight, Perceptual(process, maps)),
         )
