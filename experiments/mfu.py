@@ -12,7 +12,7 @@ device was seen to multiply large matrices (``ceilings``),
     ``parts``     each part's ``p50_ms``, alternating with the whole network's (``whole_ms``) in one process;
                   ``saved_ms`` is the difference, ``largest_difference`` that of the outputs where they should agree
     ``products``  rates of the network's own matrix products, each alone, over R
-    ``counts``    F beside XLA's count of the same program
+    ``counts``    F beside the count of the library's own network (`drf_jax.flops`)
 
 The parts ``products`` (nothing but the matrix products) and ``hoisted`` (modulations computed beforehand) bound what
 fusing and what computing them once a sampler could save. Weights are kept in the dtype of the computation, except in
@@ -200,7 +200,8 @@ def show(tables: dict[str, list[Entry]]) -> None:
         print(f"product of {e['side']} x {e['side']}: {e['rate'] / 1e12:.1f} TFLOP/s")
     for e in tables["counts"]:
         formula = sum(e[name] for name in ("products", "attention", "conditioning"))
-        print(f"{e['network']}, {e['batch']} states: {formula:.4g} operations, XLA {e['xla']:.4g}")
+        found = f"{formula:.4g} operations by formula, {e['traced']:.4g} traced"
+        print(f"{e['network']}, {e['batch']} states: {found}")
     for e in tables["parts"]:
         mfu = f", MFU {e['mfu']:.3f}" if "mfu" in e else ""
         print(
