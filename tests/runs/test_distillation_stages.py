@@ -143,17 +143,18 @@ def test_progressive_stages_teach_one_another(teacher, tmp_path):
 def test_trajectories_of_a_guided_teacher_have_a_weight_each(teacher, tmp_path):
     walk = Walk("uniform", 2, 2, (1.0, 4.0))
     made = teacher_trajectories(teacher, walk, tmp_path / "t.npy", 0, 6, 4, "float32")
-    weights = np.array([made[i]["cond"][KEY] for i in range(6)])
+    rows = made.gather(np.arange(6))
+    weights = rows["cond"][KEY]
     assert weights.min() >= 1 and weights.max() <= 4 and len(set(weights)) == 6
     np.testing.assert_array_equal(weights[:3], guidance_weights(1.0, 4.0, 3, 0))
     # The first step is that of the teacher, guided with the trajectory's own weight.
-    row = made[3]
-    x, t = jnp.asarray(row["states"][:1]), jnp.full(1, teacher.denoiser.process.t_max)
-    cond = {"label": jnp.asarray(row["cond"]["label"])[None]}
+    states = rows["states"][3]
+    x, t = jnp.asarray(states[:1]), jnp.full(1, teacher.denoiser.process.t_max)
+    cond = {"label": jnp.asarray(rows["cond"]["label"][3:4])}
     p = Guided(teacher.denoiser, jnp.asarray(weights[3]), {"label": jnp.int32(10)})(x, t, cond)
     process, s = teacher.denoiser.process, teacher.denoiser.process.t_max / 2
     expected = process.alpha(s) * p.x0 + process.sigma(s) * p.eps
-    np.testing.assert_allclose(row["states"][1], expected[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(states[1], expected[0], rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match=r"have guidance = \[1\.0, 4\.0\], not \[1\.0, 2\.0\]"):
         other = Walk("uniform", 2, 2, (1.0, 2.0))
         teacher_trajectories(teacher, other, tmp_path / "t.npy", 0, 6, 4, "float32")
