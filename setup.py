@@ -16,6 +16,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["drf_jax", "drf_jax.*"]), "drf_jax.configs"],
     package_dir={"drf_jax.configs": "configs"},
+    package_data={"drf_jax.zoo": ["models/*/*"]},
     install_requires=[
         "absl-py>=2.1",
         "chex>=0.1.90",

@@ -11,15 +11,16 @@ import jax
 from absl import flags, logging
 
 from drf_jax import build
-from drf_jax.cli.config_file import define_config
 from drf_jax.cli.data import define_named, define_prepare, embed_data, prepare_data
 from drf_jax.cli.distributed import connect_if_asked, define_distributed
 from drf_jax.cli.export import define_export, export
 from drf_jax.cli.measure import define_features, define_stats, features, stats
+from drf_jax.cli.models import define_models, define_pack, models, pack
 from drf_jax.cli.plan import define_plan, plan
+from drf_jax.cli.run_of import checkpoint_of, define_checkpoint, define_run
+from drf_jax.cli.sample import define_sample, sample
 from drf_jax.distributed import leave
 from drf_jax.errors import UserError
-from drf_jax.training.checkpoint import Which
 
 USAGE = """usage: drf <command> [flags]
 
@@ -27,11 +28,14 @@ USAGE = """usage: drf <command> [flags]
                 [--profile] [--distributed [--coordinator HOST:PORT --processes N --process I] [--timeout S]]
   drf sample    --config FILE[:arg] --workdir DIR [--count N] [--out PNG]    draw samples of a run
                 [--prompt "a red heart"] [--style noto] [--guidance 3] [--checkpoint best|STEP]
+  drf sample    --model NAME|DIR [--method NAME] [--prompt ...] [--out PNG]  draw samples of a packed model
   drf evaluate  --config FILE[:arg] --workdir DIR [--checkpoint best|STEP]   table and picture of a run
   drf export    --config FILE[:arg] --workdir DIR --out NPZ [--batch N]      the run's sampler as one file
                 [--platforms cpu,cuda,tpu] [--method NAME]
   drf plan      --config FILE[:arg] --topology v5e:16x16 [--mesh data=64,draft=1,model=4]
                 [--program train|on_policy|sample] [--method NAME]           what it needs, before there is a TPU
+  drf pack      --workdir DIR --out DIR [--title T]                          a run as a model of a few small files
+  drf models                                                                 those that come with the library
   drf demo      [--out DIR] [--arg smoke]                                    everything, on the embedded digits
 
   drf data prepare NAME --data_dir DIR [--title T] [--options k=v,k=v]       make a data set, once
@@ -56,17 +60,6 @@ def train(f: flags.FlagValues, command: str) -> None:
     runs[build.task(f.config)](f.config, f.workdir)
 
 
-def sample(f: flags.FlagValues, command: str) -> None:
-    from drf_jax.runs.sample import sample
-
-    path = Path(f.out) if f.out else Path(f.workdir) / "samples" / "grid.png"
-    if path.suffix.lower() != ".png":
-        raise UserError(f"--out {path}: the picture is a PNG, its name must end in .png")
-    which = checkpoint_of(f)
-    sample(f.config, f.workdir, path, f.count, f.prompt, f.style, f.guidance, which)
-    print(path)
-
-
 def evaluate(f: flags.FlagValues, command: str) -> None:
     from drf_jax.runs.evaluate import evaluate, table
 
@@ -81,42 +74,9 @@ def demo(f: flags.FlagValues, command: str) -> None:
     print(f"{f.out}/results.json  {f.out}/samples.png  {f.out}/quality.png")
 
 
-def define_checkpoint(f: flags.FlagValues) -> None:
-    flags.DEFINE_string("checkpoint", "latest", "latest, best or a step", flag_values=f)
-
-
-def checkpoint_of(f: flags.FlagValues) -> Which:
-    """``--checkpoint``; a student has no best one, and is sampled with its newest."""
-    word = f.checkpoint
-    if word != "latest" and build.task(f.config) != "teacher":
-        raise UserError(f"--checkpoint {word}: only a teacher's can be chosen; leave it out")
-    if word in ("latest", "best"):
-        return word
-    if not word.isdecimal():
-        raise UserError(f"--checkpoint {word}: must be latest, best or the number of a step")
-    return int(word)
-
-
-def define_run(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    flags.DEFINE_string("workdir", "", "folder of the run", flag_values=f)
-    return define_config(f, argv)
-
-
 def define_train(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_bool("profile", False, "trace a few updates, for XProf", flag_values=f)
     define_distributed(f)
-    return define_run(f, argv)
-
-
-def define_sample(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
-    flags.DEFINE_string(
-        "out", "", "picture to write; in the run's folder unless given", flag_values=f
-    )
-    define_checkpoint(f)
-    flags.DEFINE_integer("count", 64, "samples to draw", lower_bound=1, flag_values=f)
-    flags.DEFINE_string("prompt", None, "what to draw; else as the data's captions", flag_values=f)
-    flags.DEFINE_string("style", None, "class to draw; else as the data's labels", flag_values=f)
-    flags.DEFINE_float("guidance", None, "weight; else the run's own", lower_bound=0, flag_values=f)
     return define_run(f, argv)
 
 
@@ -137,6 +97,8 @@ COMMANDS: dict[str, tuple[Callable, Callable]] = {
     "evaluate": (define_evaluate, evaluate),
     "export": (define_export, export),
     "plan": (define_plan, plan),
+    "pack": (define_pack, pack),
+    "models": (define_models, models),
     "demo": (define_demo, demo),
     "data prepare": (define_prepare, prepare_data),
     "data embed": (define_named, embed_data),

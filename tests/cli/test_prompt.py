@@ -97,6 +97,17 @@ def test_prompt_and_style_decide_the_picture(draw, run):
     assert (draw(run, "--prompt=aaaa", "--style=blue") != a).any()
 
 
+def test_a_packed_student_takes_prompts_too(root, tmp_path):
+    model, pictures = tmp_path / "model", []
+    assert main(["pack", "--workdir", str(root / "student"), "--out", str(model)]) == 0
+    for prompt in ("--prompt=aaaa", "--prompt=hhhh"):
+        out = tmp_path / "out.png"
+        words = ["sample", f"--model={model}", "--count=4", f"--out={out}", "--style=red", prompt]
+        assert main(words) == 0
+        pictures.append(np.asarray(Image.open(out)))
+    assert (pictures[0] != pictures[1]).any()
+
+
 def test_guidance_weight_zero_forgets_the_prompt_and_one_is_the_default(draw):
     empty = [draw("teacher", f"--prompt={prompt}", "--guidance=0") for prompt in ("aaaa", "hhhh")]
     np.testing.assert_array_equal(*empty)
