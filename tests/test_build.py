@@ -162,7 +162,7 @@ def test_check_task_names_the_place():
         (
             build.distillation_spec,
             student(method__cross_draft="low"),
-            "config.method.cross_draft = 'low': choose one of every_block, none",
+            "config.method.cross_draft = 'low': choose one of attention, every_block, none",
         ),
         (
             build.distillation_spec,
