@@ -1,12 +1,13 @@
 # make demo: install into .venv and run the main job on embedded data (CPU, minutes).
-# make test: install and run the test suite.
+# make test: install and run the test suite, but for the tests that take minutes each.
+# make test-slow: these: runs that are killed again and again, processes side by side, whole experiments.
 # make plan-check: compile a training step and samplers for 16 TPU chips, without a TPU.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test lint plan-check clean
+.PHONY: demo test test-slow lint plan-check clean
 
 $(VENV)/.core: setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -21,7 +22,10 @@ demo: $(VENV)/.core
 	$(BIN)/drf demo --out runs/demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto -m slow
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,18 +1,49 @@
 """The suite runs on 8 virtual CPU devices; a single-device test uses ``jax.devices()[:1]``."""
 
 import os
+import shutil
+import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+COMPILE_QUICKLY = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+if version("jaxlib").startswith("0.10."):
+    # Half of the time that XLA takes for a small program on a CPU; later versions refuse the flag.
+    COMPILE_QUICKLY.append("--xla_cpu_use_fusion_emitters=false")
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        *COMPILE_QUICKLY,
+    ]
 )
-# An empty name: the commands under test keep no compiled programs in the home folder.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+
+
+def pytest_configure(config):
+    """The workers and the commands under test share compiled programs, for as long as the suite runs."""
+    if not hasattr(config, "workerinput"):
+        config.compiled = tempfile.mkdtemp(prefix="drf_jax-compiled-")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = config.compiled
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "compiled"):
+        shutil.rmtree(config.compiled, ignore_errors=True)
+
 
 TINY = {"width": 16, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="session")
+def quick_flags() -> str:
+    """For XLA_FLAGS of a command with one device."""
+    return " ".join(COMPILE_QUICKLY)
 
 
 @pytest.fixture(scope="session")

@@ -178,15 +178,14 @@ def test_entry_point(tmp_path):
 
 
 @pytest.mark.slow
-def test_whole_smoke_demo(tmp_path):
+def test_whole_smoke_demo(tmp_path, quick_flags):
     """As a user runs it: about a minute."""
-    flags = "--xla_backend_optimization_level=0"
     run = subprocess.run(
         [sys.executable, "-c", ENTRY, "demo", "--out", str(tmp_path / "demo"), "--arg", "smoke"],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "XLA_FLAGS": flags},
+        env={**os.environ, "XLA_FLAGS": quick_flags},
     )
     assert run.returncode == 0, run.stderr
     names = [row["method"] for row in results(tmp_path / "demo" / "results.json")["rows"]]

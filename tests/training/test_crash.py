@@ -42,13 +42,8 @@ pytestmark = [
 class Runs:
     """Starts the command; all runs share compiled programs."""
 
-    def __init__(self, cache):
-        self._env = {
-            **os.environ,
-            "XLA_FLAGS": "",
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
+    def __init__(self, flags):
+        self._env = {**os.environ, "XLA_FLAGS": flags}
 
     def start(self, workdir, *flags, entry=ENTRY):
         return subprocess.Popen(
@@ -67,8 +62,8 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    return Runs(tmp_path_factory.mktemp("cache"))
+def runs(quick_flags):
+    return Runs(quick_flags)
 
 
 @pytest.fixture(scope="module")

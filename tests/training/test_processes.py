@@ -32,17 +32,15 @@ def port():
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start(quick_flags):
     """``start(devices, *flags)``: the command in a process of its own; all share compiled programs."""
-    cache = tmp_path_factory.mktemp("cache")
     started = []
 
     def start(devices, *flags):
         flags = [sys.executable, "-c", ENTRY, *TINY, *map(str, flags)]
         env = {
             **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "XLA_FLAGS": f"{quick_flags} --xla_force_host_platform_device_count={devices}",
         }
         started.append(subprocess.Popen(flags, env=env, stderr=subprocess.PIPE, text=True))
         return started[-1]
