@@ -83,5 +83,5 @@ def get_config(arg: str = "") -> ConfigDict:
         config.train.update(
             steps=20, log_every=5, checkpoint_every=10, sample_every=0, batch_size=16
         )
-        config.evaluate.samples = 64
+        config.evaluate.update(samples=64, batch_size=64, feature_steps=60, repeats=3)
     return config

@@ -8,7 +8,6 @@ from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Int64
-from sklearn.datasets import load_digits
 
 from drf_jax.data.gather import Stacked
 
@@ -23,6 +22,10 @@ class Digits:
     caption_width = 0
 
     def __init__(self):
+        from sklearn.datasets import (
+            load_digits,
+        )  # takes seconds to import, which every command would wait for
+
         values, labels = load_digits(return_X_y=True)
         grey = np.floor(values * 255 / 16 + 0.5).astype(np.uint8)
         self._images = grey.reshape(-1, *self.image_shape)
