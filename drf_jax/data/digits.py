@@ -4,7 +4,7 @@ A stored grey value v in 0..16 becomes the byte round(255 v / 16), halves up. (A
 UCI "Optical Recognition of Handwritten Digits", 1998; CC BY 4.0.)
 """
 
-from typing import SupportsIndex
+from typing import ClassVar, SupportsIndex
 
 import numpy as np
 from jaxtyping import Int64
@@ -20,6 +20,9 @@ class Digits:
     num_classes = 10
     classes = tuple("0123456789")
     caption_width = 0
+    licences: ClassVar[dict[str, str]] = {
+        "all": "CC BY 4.0, Optical Recognition of Handwritten Digits by Alpaydin and Kaynak, UCI"
+    }
 
     def __init__(self):
         from sklearn.datasets import (

@@ -31,7 +31,13 @@ def card(facts: Mapping[str, Any]) -> str:
         "",
     ]
     if facts["rows"]:
-        lines += [table(facts["rows"]), ""]
+        seeds, samples = facts["rows"][0]["seed"], facts["rows"][0]["samples"]
+        lines += [
+            f"Measured before the rounding to bfloat16, {samples:,} samples, seed {seeds}:",
+            "",
+            table(facts["rows"]),
+            "",
+        ]
     return "\n".join(lines)
 
 

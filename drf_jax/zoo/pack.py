@@ -40,7 +40,7 @@ LOCAL = {
 def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, Any]:
     """Write the newest averaged parameters of a teacher's or a student's run; returns what model.json says.
 
-    The rows of the run's own ``results.json``, if it was evaluated, go into the card.
+    The rows of the run's ``results.json``, if it was evaluated, or else of its teacher's go into the card.
 
     Args:
       workdir: of the run.
@@ -73,7 +73,7 @@ def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, 
             "train_seconds": train_seconds(home),
         },
         "student": student,
-        "rows": rows_of(workdir),
+        "rows": rows_of(workdir) or rows_of(home),
     }
     save_parameters(folder / "teacher.npz", teacher.denoiser.params)
     for i, stage in enumerate(params):
@@ -107,7 +107,7 @@ def facts_of(data: Source) -> dict[str, Any]:
         "classes": list(data.classes),
         "caption_width": data.caption_width,
         "images": len(data),
-        "licences": getattr(getattr(data, "card", None), "licences", {}),
+        "licences": getattr(getattr(data, "card", data), "licences", {}),
     }
 
 
