@@ -3,7 +3,7 @@
     drf train --config configs/digits_learned.py:calls=8 --workdir runs/digits/learned-8 \\
         --config.teacher=runs/digits/teacher
 
-About a minute on 2 CPU cores: 600 teacher-forced updates of 48 rounds, then 200 on-policy updates of 96 rounds.
+One to three minutes on 2 CPU cores: 600 teacher-forced updates of 48 rounds, then 200 on-policy updates of 96 rounds.
 ``calls=4`` makes 2 rounds, which reach further, and twice the updates; ``smoke`` trains for 10 steps
 (``calls=8,smoke``). Other ways to train these two networks, the aggressive mode, and every rival are in
 ``configs/digits_distilled.py``.

@@ -27,7 +27,8 @@ def define_sample(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
 
 
 def sample(f: flags.FlagValues, command: str) -> None:
-    from drf_jax.runs.sample import sample, sample_model
+    from drf_jax.runs.sample import sample
+    from drf_jax.zoo.sample import sample_model
 
     path = Path(f.out) if f.out else None
     if path and path.suffix.lower() != ".png":

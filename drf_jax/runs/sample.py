@@ -1,4 +1,4 @@
-"""Draw samples of a run or of a packed model as a contact sheet; if asked for, of a prompt, of a style, or guided."""
+"""Draw samples of a trained run as a contact sheet, if asked for, of a prompt, of a style, or guided."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,6 @@ from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.teacher import grid_of_samples, load_teacher, teacher_method
 from drf_jax.text.minilm import load_minilm
 from drf_jax.training.checkpoint import Which
-from drf_jax.zoo.model import load_model
 
 
 def sample(
@@ -58,33 +57,6 @@ def sample(
             config["evaluate"]["guidance"] = guidance
         method = load_distilled(workdir, teacher, config)[0].method
     grid_of_samples(method, config, teacher.data, path, count, given)
-
-
-def sample_model(
-    where: str | Path,
-    path: Path | None,
-    count: int,
-    name: str = "",
-    prompt: str | None = None,
-    style: str | None = None,
-    guidance: float | None = None,
-) -> Path:
-    """The same of a packed model (`drf_jax.zoo`); returns where the picture is.
-
-    Args:
-      where: the model's name, or its folder.
-      path: of the picture; the model's name in the current folder unless given.
-      name: of one of its samplers; its first unless given.
-
-    Raises:
-      UserError: no such model or sampler, or it was not trained for what is asked.
-    """
-    model = load_model(where)
-    data = model.teacher.data
-    given = wanted(data, prompt, style)
-    path = path or Path(f"{model.facts['name']}.png")
-    grid_of_samples(model.method(name, guidance), model.teacher.config, data, path, count, given)
-    return path
 
 
 def wanted(data: Source, prompt: str | None, style: str | None) -> dict[str, np.ndarray]:

@@ -31,9 +31,10 @@ def card(facts: Mapping[str, Any]) -> str:
         "",
     ]
     if facts["rows"]:
-        seeds, samples = facts["rows"][0]["seed"], facts["rows"][0]["samples"]
+        seed, samples = facts["rows"][0]["seed"], facts["rows"][0]["samples"]
         lines += [
-            f"Measured before the rounding to bfloat16, {samples:,} samples, seed {seeds}:",
+            f"Measured by `{facts['command']}` on {facts['device']} (git {facts['git']}, jax {facts['jax']}), before"
+            f" the rounding to bfloat16; {samples:,} samples, seed {seed}:",
             "",
             table(facts["rows"]),
             "",

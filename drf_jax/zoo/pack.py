@@ -73,7 +73,7 @@ def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, 
             "train_seconds": train_seconds(home),
         },
         "student": student,
-        "rows": rows_of(workdir) or rows_of(home),
+        **(results_of(workdir) or results_of(home) or {"rows": []}),
     }
     save_parameters(folder / "teacher.npz", teacher.denoiser.params)
     for i, stage in enumerate(params):
@@ -111,9 +111,11 @@ def facts_of(data: Source) -> dict[str, Any]:
     }
 
 
-def rows_of(workdir: Path) -> list[dict[str, Any]]:
+def results_of(workdir: Path) -> dict[str, Any]:
+    """A run's rows, and the command, device and versions that made them; nothing if it was not evaluated."""
     path = workdir / "results.json"
-    return read_results(path)["rows"] if path.exists() else []
+    found = read_results(path) if path.exists() else {}
+    return {key: found[key] for key in ("rows", "command", "device", "jax", "git") if key in found}
 
 
 def size(params: Params) -> int:

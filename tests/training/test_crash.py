@@ -40,10 +40,10 @@ pytestmark = [
 
 
 class Runs:
-    """Starts the command; all runs share compiled programs."""
+    """Starts the command; all runs share compiled programs, which others must not: a kill may leave half of one."""
 
-    def __init__(self, flags):
-        self._env = {**os.environ, "XLA_FLAGS": flags}
+    def __init__(self, flags, cache):
+        self._env = {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
 
     def start(self, workdir, *flags, entry=ENTRY):
         return subprocess.Popen(
@@ -62,8 +62,8 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(quick_flags):
-    return Runs(quick_flags)
+def runs(quick_flags, tmp_path_factory):
+    return Runs(quick_flags, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,9 @@ def port():
 
 
 @pytest.fixture(scope="module")
-def start(quick_flags):
-    """``start(devices, *flags)``: the command in a process of its own; all share compiled programs."""
+def start(quick_flags, tmp_path_factory):
+    """``start(devices, *flags)``: the command in a process of its own; all share compiled programs, no others do."""
+    cache = tmp_path_factory.mktemp("cache")
     started = []
 
     def start(devices, *flags):
@@ -41,6 +42,7 @@ def start(quick_flags):
         env = {
             **os.environ,
             "XLA_FLAGS": f"{quick_flags} --xla_force_host_platform_device_count={devices}",
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
         }
         started.append(subprocess.Popen(flags, env=env, stderr=subprocess.PIPE, text=True))
         return started[-1]

@@ -72,8 +72,10 @@ def test_neither_data_nor_run_are_needed_and_no_folder_is_named(
         first = np.asarray(Image.open(out))
         assert main([*words, "--style=7"]) == 0
     assert (np.asarray(Image.open(out)) != first).any()
-    for path in (packed / "model.json", packed / "README.md"):
-        assert str(demo) not in path.read_text()
+    facts = json.loads((packed / "model.json").read_text())
+    command = facts.pop("command")  # of the evaluation, as it was typed
+    assert str(demo) not in json.dumps(facts)
+    assert str(demo) not in (packed / "README.md").read_text().replace(command, "")
 
 
 def test_the_card_tells_data_seconds_and_figures(demo, packed):
@@ -84,6 +86,11 @@ def test_the_card_tells_data_seconds_and_figures(demo, packed):
     assert facts["student"]["train_seconds"] > 0 and facts["teacher"]["parameters"] > 1000
     assert "8×8, 1 channel, of digits (1,797 images)" in text
     assert f"{facts['teacher']['parameters']:,} parameters, trained for" in text
+    results = json.loads((demo / "teacher" / "results.json").read_text())
+    assert facts["rows"] == results["rows"] and "| learned-4 | 4 |" in text
+    assert (
+        f"Measured by `{results['command']}` on {results['device']} (git {results['git']}" in text
+    )
 
 
 def test_a_shipped_model_is_known_by_its_name(packed, monkeypatch, capsys):
