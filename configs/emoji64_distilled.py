@@ -22,7 +22,7 @@ from drf_jax.configs.distilled import distilled
 GUIDANCE = (1.0, 4.0)
 TRAJECTORIES = {
     "teacher_steps": 48,
-    "trajectories": 24_000,
+    "trajectories": 12_000,
     "trajectory_batch": 500,
     "trajectory_dtype": "float16",
     "on_policy_after": 5000,

@@ -32,14 +32,18 @@ def sharing(file: str | os.PathLike) -> Iterator[None]:
 
 
 class Turn:
-    """Turns in a ``with`` block: ``take`` waits for one, and does nothing where it is held; the end gives it back."""
+    """Turns in a ``with`` block: ``take`` waits for one, and does nothing where it is held; the end gives it back.
 
-    def __init__(self) -> None:
+    ``file`` is the one that ``DRF_TURNS`` names unless given.
+    """
+
+    def __init__(self, file: str | os.PathLike = "") -> None:
+        self._file = file or os.environ.get(VARIABLE, "")
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        if self._descriptor is None and shared():
-            descriptor = os.open(os.environ[VARIABLE], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if self._descriptor is None and self._file:
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._descriptor = descriptor
 
@@ -56,8 +60,8 @@ class Turn:
 
 
 @contextlib.contextmanager
-def turn() -> Iterator[None]:
-    """One turn for the whole block."""
-    with Turn() as mine:
+def turn(file: str | os.PathLike = "") -> Iterator[None]:
+    """One turn for the whole block; ``file`` as of `Turn`."""
+    with Turn(file) as mine:
         mine.take()
         yield

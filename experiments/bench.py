@@ -49,7 +49,7 @@ class Bench:
 
     @functools.cached_property
     def extractor(self) -> Extractor:
-        return extractor_of(self.spec, self.folder.parent, self.teacher.data)
+        return extractor_of(self.spec, self.folder.parent, self.teacher.data, self.teacher.config)
 
     @functools.cached_property
     def real(self) -> Reference:

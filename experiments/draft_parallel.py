@@ -3,6 +3,9 @@
     python experiments/draft_parallel.py --smoke      virtual CPU devices: that it runs, not how fast
     python experiments/draft_parallel.py              1, 2, 4, 8 devices of one host, as many as there are
     python experiments/draft_parallel.py --networks=dit-xl/2 --pixels=512 --steps=50 --minutes=8
+    python experiments/draft_parallel.py --join=a.json,b.json     one table and figure of several results files
+
+Several may run at a time with ``DRF_TURNS`` the name of a file: they compile side by side and take turns to measure.
 
 The training-free sampler with one draft a device (K = n) in both modes, batch 1. The network calls alone would take, if
 evaluations in parallel were free (`drf_jax.sampling.parallel`),
@@ -43,11 +46,12 @@ from drf_jax.cli.main import compilation_cache
 from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.program import compile_program
-from drf_jax.evaluation.report import markdown_table, row, write_results
+from drf_jax.evaluation.report import markdown_table, read_results, row, write_results
 from drf_jax.networks.dit import DiT
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.parallel import bytes_per_round, draft_parallel
 from drf_jax.sharding import make_mesh
+from drf_jax.turns import turn
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = DiT(channels=4, patch=2, width=64, depth=2, heads=4, num_classes=10)
@@ -80,6 +84,8 @@ class Timed:
 
         image = lambda noise: program.run(sampler, noise, *rest)
 
+        with turn():
+            times = latency(image, noise, repeats=repeats)
         exchanged = None
         if self.devices > 1:
             exchanged = bytes_per_round(mesh, method.drafts, subject.shape)
@@ -87,6 +93,7 @@ class Timed:
             dataset="random",
             weights="random",
             network=subject.name,
+            attention=subject.backbone.attention_backend,
             resolution=subject.pixels,
             guidance=subject.guidance,
             method=method.name,
@@ -100,7 +107,7 @@ class Timed:
             exchanged_bytes=exchanged,
             memory_bytes=program.memory_bytes,
             compile_seconds=program.compile_seconds,
-            **latency(image, noise, repeats=repeats),
+            **times,
         )
         return made, jnp.asarray(jax.device_get(image(noise)), jnp.float32)
 
@@ -187,7 +194,7 @@ def main(
             if (difference := made.pop("largest_difference", None)) is not None:
                 keys = ("network", "resolution", "method", "devices")
                 checks.append({key: made[key] for key in keys} | {"largest_difference": difference})
-            rows.append(made)
+            rows.append(made | {"command": command})
             progress.set_postfix_str(
                 f"{made['method']} on {made['devices']}: {made['p50_ms']:.1f} ms"
             )
@@ -195,7 +202,23 @@ def main(
             if over():
                 print(f"{minutes:g} minutes are over", file=sys.stderr)
                 break
-    figure(out / "docs" / "pictures" / f"{name}.png", rows)
+    show(out / "docs" / "pictures" / f"{name}.png", rows, checks)
+
+
+def join(files: list[Path], out: Path, command: str) -> None:
+    """One results file of several."""
+    found = [read_results(file) for file in files]
+    rows = [r for each in found for r in each["rows"]]
+    checks = [c for each in found for c in each["checks"]]
+    config = {"joined": [each["config"] for each in found]}
+    write_results(
+        out / "results" / "draft_parallel.json", rows, config, command, {"checks": checks}
+    )
+    show(out / "docs" / "pictures" / "draft_parallel.png", rows, checks)
+
+
+def show(picture: Path, rows: list[Entry], checks: list[Entry]) -> None:
+    figure(picture, rows)
     for check in checks:
         print(
             f"{check['method']} on {check['devices']}: differs by {check['largest_difference']:.2g}"
@@ -211,13 +234,17 @@ if __name__ == "__main__":
     flags.DEFINE_list("devices", "1,2,4,8", "numbers of devices; those there are")
     flags.DEFINE_list("guidance", "1", "weights; 1 is none")
     flags.DEFINE_string("dtype", "bfloat16", "of the networks")
+    flags.DEFINE_string("attention", "auto", "backend: xla, cudnn, or auto")
     flags.DEFINE_integer("repeats", 0, "repetitions; 0: 3 with --smoke, 50 without")
     flags.DEFINE_float("minutes", 0, "start no measurement after that time; 0: no limit")
+    flags.DEFINE_list("join", [], "results files to make one of")
     flags.DEFINE_string("out", str(ROOT), "folder that gets results/ and docs/pictures/")
     f = flags.FLAGS
     typed = shlex.join(["python", "experiments/draft_parallel.py", *sys.argv[1:]])
 
     def run(_):
+        if f.join:
+            return join(list(map(Path, f.join)), Path(f.out), typed)
         compilation_cache()
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         numbers = lambda values, kind=int: tuple(map(kind, values))
@@ -226,12 +253,16 @@ if __name__ == "__main__":
         pixels = (128,) if f.smoke else numbers(f.pixels)
         dtype = "float32" if f.smoke else f.dtype
         plan = Plan(
-            networks=chosen, pixels=pixels, guidance=numbers(f.guidance, float), dtype=dtype
+            networks=chosen,
+            pixels=pixels,
+            guidance=numbers(f.guidance, float),
+            dtype=dtype,
+            attention=f.attention,
         )
         steps = (16,) if f.smoke else numbers(f.steps)
         repeats = f.repeats or (3 if f.smoke else 50)
         name = "draft_parallel_smoke" if f.smoke else "draft_parallel"
-        main(plan, steps, counts, repeats, Path(f.out), typed, f.minutes, name)
+        return main(plan, steps, counts, repeats, Path(f.out), typed, f.minutes, name)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

@@ -106,7 +106,7 @@ def experiment(
 ) -> list[Row]:
     """Rows of DDIM and of all rounds; a feature network that has to be trained is kept in ``folder``."""
     data = teacher.data
-    extractor = extractor_of(spec, folder, data)
+    extractor = extractor_of(spec, folder, data, teacher.config)
     real = make_reference(spec.metrics, extractor, data, spec.samples, limit=spec.real)
 
     def samples(method: Method) -> np.ndarray:

@@ -69,7 +69,7 @@ def experiment(
 ) -> list[Row]:
     """A row of each method in each form; the feature network is kept in ``folder``."""
     data, seed = teacher.data, 0
-    extractor = extractor_of(spec, folder, data)
+    extractor = extractor_of(spec, folder, data, teacher.config)
     real = make_reference(spec.metrics, extractor, data, spec.samples, limit=spec.real)
 
     def samples(method: Method) -> np.ndarray:

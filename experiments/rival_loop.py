@@ -1,10 +1,11 @@
 """The loop behind a table of students: several at a time, each trained and then evaluated.
 
-They start, load and compile side by side and take turns with what is timed (`drf_jax.turns`), so that one accelerator
-has work all the time and everybody's seconds are those of an accelerator alone.
+Those on one accelerator start, load and compile side by side and take turns with what is timed (`drf_jax.turns`), so
+that it has work all the time and everybody's seconds are those of an accelerator alone.
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -21,9 +22,9 @@ from rival_table import Table, source_of
 from drf_jax.cli.config_file import load_config
 from drf_jax.cli.main import compilation_cache
 from drf_jax.errors import UserError
+from drf_jax.runs.accelerators import Places
 from drf_jax.runs.evaluate import table
 from drf_jax.runs.processes import OutOfTime
-from drf_jax.turns import sharing
 from drf_jax.workdir import read_config
 
 Facts = Callable[[str], dict[str, Any]]
@@ -38,7 +39,7 @@ def make_table(
     o: Options,
     made: Table,
     students: Mapping[str, Student],
-    others: Mapping[str, Callable[[Path], None]],
+    others: Mapping[str, Callable[[Options, Path], None]],
     facts: Facts = no_facts,
 ) -> list[str]:
     """Make what is missing of the table; the names that are left when the time is up.
@@ -52,18 +53,20 @@ def make_table(
     with contextlib.suppress(OutOfTime):
         teacher = make_teacher(o, made)
         make_features(o, made, teacher)
-        enough = (1 + o.jobs) * o.seconds + 60
+        places = Places(o.accelerators, o.jobs, o.runs)
+        enough = (1 + -(-o.jobs // o.accelerators)) * o.seconds + 60
 
         def make(name: str) -> None:
-            if name in others:
-                say(name)
-                attempt(made, name, lambda: others[name](teacher))
-            elif o.deadline.left() > enough:
-                make_student(o, made, teacher, name, students[name], facts(name))
+            with places.one() as environment:
+                own = dataclasses.replace(o, environment=environment)
+                if name in others:
+                    say(name)
+                    attempt(made, name, lambda: others[name](own, teacher))
+                elif o.deadline.left() > enough:
+                    make_student(own, made, teacher, name, students[name], facts(name))
 
         first = sorted(left(), key=lambda name: name in students)
-        alone = contextlib.nullcontext() if o.jobs == 1 else sharing(o.runs / "turns")
-        with alone, ThreadPoolExecutor(o.jobs) as pool:
+        with ThreadPoolExecutor(o.jobs) as pool:
             list(pool.map(make, first))
     return left()
 

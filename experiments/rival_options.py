@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,7 +10,7 @@ from absl import flags
 
 from drf_jax.cli.config_file import load_config
 from drf_jax.errors import UserError
-from drf_jax.runs.processes import Deadline
+from drf_jax.runs.processes import NOTHING, Deadline
 
 ROOT = Path(__file__).resolve().parents[1]
 CALLS = (1, 2, 4, 8)
@@ -53,7 +54,7 @@ class Student(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is asked for; the first five decide the rows."""
+    """What is asked for; the first five decide the rows. ``environment`` is that of the processes."""
 
     data: str
     seconds: float
@@ -67,6 +68,8 @@ class Options:
     only: tuple[str, ...] = ()
     updates: int = 0
     jobs: int = 1
+    accelerators: int = 1
+    environment: Mapping[str, str] = dataclasses.field(default_factory=lambda: NOTHING)
     out: Path = Path()
     runs: Path = Path()
     deadline: Deadline = dataclasses.field(default_factory=Deadline)
@@ -138,6 +141,7 @@ def define_flags(data: str) -> None:
     flags.DEFINE_list("only", [], "students")
     flags.DEFINE_integer("updates", 0, "of every student, instead of seconds")
     flags.DEFINE_integer("jobs", 1, "trainings at a time", lower_bound=1)
+    flags.DEFINE_integer("accelerators", 1, "NVIDIA GPUs to spread them over", lower_bound=1)
     flags.DEFINE_float("deadline", 0, "seconds after which to stop; 0: none")
     flags.DEFINE_string("out", "", "what is to be kept; runs/EXPERIMENT/DATA unless given")
     flags.DEFINE_string("runs", "", "what can be made again; OUT/runs unless given")
@@ -159,7 +163,8 @@ def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) ->
         teacher_updates=f.teacher_updates,
         only=tuple(f.only),
         updates=f.updates,
-        jobs=f.jobs,
+        jobs=max(f.jobs, f.accelerators),
+        accelerators=f.accelerators,
         out=out.absolute(),
         runs=Path(f.runs or out / "runs").absolute(),
         deadline=Deadline(f.deadline - SPARE if f.deadline else float("inf")),

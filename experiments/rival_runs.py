@@ -27,14 +27,13 @@ from drf_jax.runs.budget import (
 )
 from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.packed import is_packed, pack_teacher, unpack_teacher
-from drf_jax.runs.preparation import prepare
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
 from drf_jax.runs.trajectories import TRAJECTORIES
-from drf_jax.turns import turn
+from drf_jax.turns import VARIABLE, turn
 from drf_jax.workdir import read_config
 
-SCORE = Path(__file__).with_name("rival_score.py")
+PREPARE, SCORE = (Path(__file__).with_name(f"rival_{name}.py") for name in ("prepare", "score"))
 
 
 def make_teacher(o: Options, made: Table) -> Path:
@@ -73,8 +72,8 @@ def make_classifier(o: Options, config: dict[str, Any], path: Path, steps: int, 
     if "data_dir" in config["data"]:
         words.append(f"--config.data.data_dir={config['data']['data_dir']}")
     log = o.runs / "logs" / f"{path.stem}.log"
-    with turn():
-        run_drf([*words, f"--steps={steps}", f"--seed={seed}"], log, o.deadline)
+    with turn(o.environment.get(VARIABLE, "")):
+        run_drf([*words, f"--steps={steps}", f"--seed={seed}"], log, o.deadline, o.environment)
 
 
 def train(
@@ -92,15 +91,15 @@ def train(
 
     def run(folder: Path, more: dict[str, Any]) -> None:
         flags = as_flags(changes | more)
-        run_drf(["train", "--config", spec, "--workdir", str(folder), *flags], log, o.deadline)
+        words = ["train", "--config", spec, "--workdir", str(folder), *flags]
+        run_drf(words, log, o.deadline, o.environment)
 
     if name not in made.facts["budget"]:
         with config.unlocked():
             config.update_from_flattened_dict(changes)
         budget = {"updates": updates}
         if seconds:
-            with made.preparing:
-                spent = prepare(plain(config), workdir, o.runs / f"{name}-trial")
+            spent = prepare(o, config, name, workdir)
             budget["preparation_seconds"] = spent
             if not updates:
                 each = probe(o, config, workdir, o.runs / f"{name}-probe", run)
@@ -111,6 +110,18 @@ def train(
         made.note("budget", name, budget)
     updates = made.facts["budget"][name]["updates"]
     run(workdir, schedule(config, updates) if updates else {"train.sample_every": 0})
+
+
+def prepare(o: Options, config: ConfigDict, name: str, workdir: Path) -> float:
+    """Seconds of a student's cached trajectories, made by a process of its own (`rival_prepare`)."""
+    if "trajectories" not in config.get("method", {}):
+        return 0.0
+    asked, spent = o.runs / f"{name}.config.json", o.runs / f"{name}.seconds.json"
+    asked.write_text(json.dumps(plain(config)))
+    trial = o.runs / f"{name}-trial"
+    words = [sys.executable, str(PREPARE), str(asked), str(workdir), str(trial), str(spent)]
+    run_logged(words, "trajectories", o.runs / "logs" / f"{name}.log", o.deadline, o.environment)
+    return json.loads(spent.read_text())
 
 
 def probe(
@@ -177,7 +188,8 @@ def score(
     asked.write_text(json.dumps(plain(config)))
     words = [sys.executable, str(SCORE), str(asked), str(teacher), str(results), command]
     try:
-        run_logged(words, "evaluation", o.runs / "logs" / f"{name}.log", o.deadline)
+        log = o.runs / "logs" / f"{name}.log"
+        run_logged(words, "evaluation", log, o.deadline, o.environment)
     finally:
         for row in read_results(results)["rows"] if results.exists() else []:
             keep(row)

@@ -2,12 +2,14 @@
 
     python experiments/rivals.py --data digits --seconds 60
     python experiments/rivals.py --data fashion_mnist32 --data_dir ~/data --seconds 60 --jobs 2
+    python experiments/rivals.py --data emoji64 --arg captions,bf16 --seconds 120 --accelerators 8 --jobs 16
     python experiments/rivals.py --data digits --only lcm --updates 2000         one student's rows
     python experiments/rivals.py --data digits --publish                         results/ and docs/pictures/
 
 The teacher, the classifier of the features and its statistics come first. Then every student that the data set's
 configs offer is trained for the same seconds and evaluated in one loop with the samplers that need no training
-(configs/training_free.py). ``--jobs`` of them start and compile side by side, and take turns with what is timed. A
+(configs/training_free.py). ``--jobs`` of them start and compile side by side, and take turns with what is timed;
+``--accelerators`` spreads them over several GPUs, one for each student; the teacher is trained on all of them. A
 student's seconds are those of its updates and of its cached trajectories, not of compilation: see `drf_jax.runs.budget`
 for how many updates that makes.
 
@@ -35,7 +37,7 @@ from drf_jax.errors import UserError
 def rivals(o: Options, made: Table) -> list[str]:
     """Make what is missing of the table; the names that are left when the time is up."""
 
-    def free(teacher: Path) -> None:
+    def free(o: Options, teacher: Path) -> None:
         every = training_free.methods(o.smoke)
         methods = {name: every[name] for name in every if name not in made.rows}
         score(o, made, teacher, FREE, methods, [])

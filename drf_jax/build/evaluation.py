@@ -33,6 +33,8 @@ class Evaluate:
     """File of the feature network; a classifier's is in the run's folder unless given."""
     feature_steps: int = 600
     """Updates of a classifier that has to be trained first."""
+    feature_label: str = ""
+    """Label that it tells apart, where the data have several; ``config.data.label`` unless given."""
     statistics: str = ""
     """File of the real data's statistics (`drf stats`), used for fd instead of the data."""
     real: int = 0

@@ -132,7 +132,7 @@ def evaluate(
     # Where a method is the teacher's own sampler, its samples serve for both.
     reference = next((m for m in methods if marks[m.name] == marks[reference.name]), reference)
 
-    extractor = extractor_of(spec, workdir, data)
+    extractor = extractor_of(spec, workdir, data, config)
     check_judges(trained, extractor)
     measured = measurement(spec, extractor, data)
     row_marks = {name: fingerprint(mark, measured) for name, mark in marks.items()}

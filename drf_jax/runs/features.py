@@ -37,15 +37,24 @@ def feature_network(path: Path, data: Source, steps: int) -> Classifier:
     return classifier
 
 
-def extractor_of(spec: build.Evaluate, workdir: Path, data: Source) -> Extractor:
-    """The feature network that the config asks for.
+def labelled(config: Mapping[str, Any], label: str) -> Source:
+    """The data of a config with another of their labels, or with their own if that is empty."""
+    changed = {"data": {**config["data"], "label": label}} if label else {}
+    return build.source({**config, **changed})
+
+
+def extractor_of(
+    spec: build.Evaluate, workdir: Path, data: Source, config: Mapping[str, Any]
+) -> Extractor:
+    """The feature network that ``spec`` asks for; ``config`` is of the run whose ``data`` they are.
 
     Raises:
       UserError: its file is missing, damaged, or of another network or data set.
     """
     if spec.feature_space == FEATURE_SPACE:
         if not spec.features:
-            return feature_network(workdir / "features.npz", data, spec.feature_steps)
+            theirs = labelled(config, spec.feature_label) if spec.feature_label else data
+            return feature_network(workdir / "features.npz", theirs, spec.feature_steps)
         classifier = load_classifier(spec.features)
         if classifier.image_shape != data.image_shape:
             raise UserError(
@@ -61,7 +70,7 @@ def extractor_of(spec: build.Evaluate, workdir: Path, data: Source) -> Extractor
 
 
 def train_features(config: Mapping[str, Any], out: str | Path, steps: int, seed: int) -> Classifier:
-    """Train the classifier of ``config.data`` and write it to ``out``.
+    """Train the classifier of ``config.data``, by its feature label, and write it to ``out``.
 
     Returns:
       the classifier; its provenance has the held-out ``accuracy``, and as ``floor_fd`` the FD
@@ -70,7 +79,7 @@ def train_features(config: Mapping[str, Any], out: str | Path, steps: int, seed:
     Raises:
       UserError: the data have no classes to tell apart.
     """
-    data = build.source(config)
+    data = labelled(config, config.get("evaluate", {}).get("feature_label", ""))
     if data.num_classes < 2:
         raise UserError(f"config.data: {data.name} has no classes to tell apart")
     classifier = train_classifier(data, seed, steps=steps)

@@ -4,11 +4,13 @@ A process that is still running then gets SIGTERM, on which a training saves and
 """
 
 import math
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from drf_jax.errors import UserError
 
@@ -16,6 +18,7 @@ PROGRAM = (sys.executable, "-c", "from drf_jax.cli.main import run; run()")
 GRACE = 8.0
 """Seconds between SIGTERM and SIGKILL."""
 POLL = 0.2
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class OutOfTime(Exception):
@@ -42,13 +45,23 @@ class Deadline:
             raise OutOfTime
 
 
-def run_drf(words: Sequence[str], log: Path, deadline: Deadline) -> None:
+def run_drf(
+    words: Sequence[str], log: Path, deadline: Deadline, environment: Mapping[str, str] = NOTHING
+) -> None:
     """Run ``drf WORDS``, as `run_logged` does."""
-    run_logged([*PROGRAM, *words], f"drf {words[0]}", log, deadline)
+    run_logged([*PROGRAM, *words], f"drf {words[0]}", log, deadline, environment)
 
 
-def run_logged(command: Sequence[str], name: str, log: Path, deadline: Deadline) -> None:
+def run_logged(
+    command: Sequence[str],
+    name: str,
+    log: Path,
+    deadline: Deadline,
+    environment: Mapping[str, str] = NOTHING,
+) -> None:
     """Run a command; its output is appended to ``log``, whose folder is made.
+
+    ``environment`` is what differs from this process's.
 
     Raises:
       OutOfTime: it was not done in time, and was stopped.
@@ -57,7 +70,8 @@ def run_logged(command: Sequence[str], name: str, log: Path, deadline: Deadline)
     deadline.check()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file)
+        theirs = {**os.environ, **environment}
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=theirs)
         try:
             while process.poll() is None:
                 deadline.check()

@@ -1,0 +1,52 @@
+"""The accelerators of one host for many processes at a time: each process sees one of them.
+
+On every accelerator several processes may take turns (`drf_jax.turns`). What a process has to know travels in its
+environment; NVIDIA's ``CUDA_VISIBLE_DEVICES`` says which accelerator it sees.
+"""
+
+import contextlib
+import os
+import queue
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from drf_jax.errors import UserError
+from drf_jax.turns import VARIABLE
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+Environment = Mapping[str, str]
+"""What differs in the environment of a process."""
+
+
+class Places:
+    """``places`` for processes, as evenly as may be on ``accelerators`` of those that this process sees.
+
+    Args:
+      accelerators: how many to use; 1 leaves a process what it sees anyway.
+      places: processes at a time.
+      folder: gets the files by which they take turns.
+
+    Raises:
+      UserError: this process sees fewer accelerators.
+    """
+
+    def __init__(self, accelerators: int, places: int, folder: Path):
+        seen = os.environ.get(VISIBLE, "")
+        names = seen.split(",") if seen else [str(i) for i in range(accelerators)]
+        if len(names) < accelerators:
+            raise UserError(f"--accelerators={accelerators}: {VISIBLE}={seen} are {len(names)}")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._free: queue.SimpleQueue[Environment] = queue.SimpleQueue()
+        for place in range(places):
+            i = place % accelerators
+            turns = {VARIABLE: str(folder / f"turns-{i}")} if places > accelerators else {}
+            self._free.put(turns | ({VISIBLE: names[i]} if accelerators > 1 else {}))
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Environment]:
+        """The environment of a place, once one is free; it is free again after the block."""
+        mine = self._free.get()
+        try:
+            yield mine
+        finally:
+            self._free.put(mine)
