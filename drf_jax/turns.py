@@ -1,8 +1,11 @@
 """Processes that share an accelerator and take turns, so that what is timed has it for itself.
 
 With the name of a file in the environment variable ``DRF_TURNS``, a process trains, samples and times only while it
-holds an exclusive ``flock`` on that file; starting, reading and compiling go on beside. The kernel gives a turn back
-when its process ends, however it ends. Without the variable nobody waits.
+holds an exclusive ``flock`` on that file; starting, reading and compiling go on beside. One that uses several
+accelerators names a file of each, with ``:`` between them. The kernel gives a turn back when its process ends, however
+it ends. Without the variable nobody waits.
+
+Compiling may try out kernels on the accelerator. Where that would disturb, `compiling` keeps others from their turns.
 """
 
 import contextlib
@@ -18,39 +21,28 @@ def shared() -> bool:
     return bool(os.environ.get(VARIABLE))
 
 
-@contextlib.contextmanager
-def sharing(file: str | os.PathLike) -> Iterator[None]:
-    """This process's threads, and the processes that it starts in the block, take turns by ``file``."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = os.fspath(file)
-    try:
-        yield
-    finally:
-        os.environ.pop(VARIABLE)
-        if before is not None:
-            os.environ[VARIABLE] = before
-
-
 class Turn:
     """Turns in a ``with`` block: ``take`` waits for one, and does nothing where it is held; the end gives it back.
 
-    ``file`` is the one that ``DRF_TURNS`` names unless given.
+    ``files`` are what ``DRF_TURNS`` names unless given.
     """
 
-    def __init__(self, file: str | os.PathLike = "") -> None:
-        self._file = file or os.environ.get(VARIABLE, "")
-        self._descriptor: int | None = None
+    def __init__(self, files: str = "") -> None:
+        # All take them in the same order, so that nobody waits for somebody who waits for him.
+        self._files = sorted(
+            filter(None, (files or os.environ.get(VARIABLE, "")).split(os.pathsep))
+        )
+        self._held: list[int] = []
 
-    def take(self) -> None:
-        if self._descriptor is None and self._file:
-            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._descriptor = descriptor
+    def take(self, how: int = fcntl.LOCK_EX) -> None:
+        if not self._held:
+            for file in self._files:
+                self._held.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+                fcntl.flock(self._held[-1], how)
 
     def give(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        while self._held:
+            os.close(self._held.pop())
 
     def __enter__(self) -> "Turn":
         return self
@@ -60,8 +52,16 @@ class Turn:
 
 
 @contextlib.contextmanager
-def turn(file: str | os.PathLike = "") -> Iterator[None]:
-    """One turn for the whole block; ``file`` as of `Turn`."""
-    with Turn(file) as mine:
+def turn(files: str = "") -> Iterator[None]:
+    """One turn for the whole block; ``files`` as of `Turn`."""
+    with Turn(files) as mine:
         mine.take()
+        yield
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Nobody has a turn during the block; others may be in such a block, too."""
+    with Turn() as mine:
+        mine.take(fcntl.LOCK_SH)
         yield

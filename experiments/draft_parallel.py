@@ -25,7 +25,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ if "--smoke" in sys.argv[1:] and __name__ == "__main__":  # before jax looks for
 import jax
 import jax.numpy as jnp
 from absl import app, flags, logging
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from real_size import Make, Plan, Subject, ddim, guided, networks, subjects, training_free
 from tqdm import tqdm
@@ -45,13 +45,14 @@ from tqdm import tqdm
 from drf_jax.cli.main import compilation_cache
 from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.lines import Panel, line_figure
-from drf_jax.evaluation.program import compile_program
+from drf_jax.evaluation.program import Program, compile_program
 from drf_jax.evaluation.report import markdown_table, read_results, row, write_results
 from drf_jax.networks.dit import DiT
 from drf_jax.sampling.loops import COMPILED
+from drf_jax.sampling.method import Method
 from drf_jax.sampling.parallel import bytes_per_round, draft_parallel
 from drf_jax.sharding import make_mesh
-from drf_jax.turns import turn
+from drf_jax.turns import compiling, turn
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = DiT(channels=4, patch=2, width=64, depth=2, heads=4, num_classes=10)
@@ -65,30 +66,24 @@ def theory(mode: str, devices: int) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Timed:
-    """A sampler of a subject on the first ``devices`` devices."""
+class Compiled:
+    """A sampler of a subject, compiled for the first ``devices`` devices."""
 
     subject: Subject
-    make: Make
+    method: Method
     devices: int
+    program: Program
+    image: Callable[[jax.Array], jax.Array]
+    noise: jax.Array
 
     def measure(self, repeats: int) -> tuple[Entry, jax.Array]:
         """Its row, and the image it makes of one fixed noise."""
-        method, subject = self.make(COMPILED), self.subject
-        mesh = make_mesh(1, self.devices, devices=jax.devices()[: self.devices])
-        everywhere = NamedSharding(mesh, P())
-        sampler = draft_parallel(method.sampler, subject.denoiser.process, mesh)
-        noise, *rest = jax.device_put(subject.inputs(1), everywhere)
-        run = lambda sampler, noise, *rest: sampler(noise, *rest)
-        program = compile_program(run, sampler, noise, *rest, warm=False)
-
-        image = lambda noise: program.run(sampler, noise, *rest)
-
+        subject, method, exchanged = self.subject, self.method, None
         with turn():
-            times = latency(image, noise, repeats=repeats)
-        exchanged = None
+            times = latency(self.image, self.noise, repeats=repeats)
+            image = jnp.asarray(jax.device_get(self.image(self.noise)), jnp.float32)
         if self.devices > 1:
-            exchanged = bytes_per_round(mesh, method.drafts, subject.shape)
+            exchanged = bytes_per_round(mesh_of(self.devices), method.drafts, subject.shape)
         made = row(
             dataset="random",
             weights="random",
@@ -105,32 +100,52 @@ class Timed:
             batch=1,
             params=sum(leaf.size for leaf in jax.tree.leaves(subject.denoiser.params)),
             exchanged_bytes=exchanged,
-            memory_bytes=program.memory_bytes,
-            compile_seconds=program.compile_seconds,
+            memory_bytes=self.program.memory_bytes,
+            compile_seconds=self.program.compile_seconds,
             **times,
         )
-        return made, jnp.asarray(jax.device_get(image(noise)), jnp.float32)
+        return made, image
+
+
+def mesh_of(devices: int) -> Mesh:
+    return make_mesh(1, devices, devices=jax.devices()[:devices])
+
+
+def compiled(subject: Subject, make: Make, devices: int) -> Compiled:
+    method, mesh = make(COMPILED), mesh_of(devices)
+    everywhere = NamedSharding(mesh, P())
+    sampler = draft_parallel(method.sampler, subject.denoiser.process, mesh)
+    noise, *rest = jax.device_put(subject.inputs(1), everywhere)
+    run = lambda sampler, noise, *rest: sampler(noise, *rest)
+    program = compile_program(run, sampler, noise, *rest, warm=False)
+    image = lambda noise: program.run(sampler, noise, *rest)
+    return Compiled(subject, method, devices, program, image, noise)
 
 
 def measurements(subject: Subject, steps: int, counts: list[int], repeats: int) -> Iterator[Entry]:
     """Serial DDIM, then each mode with K = n drafts: on one device as a batch, and on n devices.
 
-    Yields rows; one on several devices has the key ``largest_difference`` besides.
+    All is compiled first. Yields rows; one on several devices has the key ``largest_difference`` besides.
     """
     model = guided(subject.denoiser, subject.guidance)
-    serial, _ = Timed(subject, ddim(model, steps), 1).measure(repeats)
-    yield serial
-    for n in counts:
-        for mode in ("conservative", "aggressive"):
+    modes = [(n, mode) for n in counts for mode in ("conservative", "aggressive")]
+    with compiling():
+        reference = compiled(subject, ddim(model, steps), 1)
+        ready = {}
+        for n, mode in tqdm(modes, desc="compiling", disable=None):
             make = training_free(model, mode, steps, n)
-            batched, alone = Timed(subject, make, 1).measure(repeats)
-            batched["speedup"] = serial["p50_ms"] / batched["p50_ms"]
-            yield batched
-            if n > 1:
-                spread, image = Timed(subject, make, n).measure(repeats)
-                spread["speedup"] = serial["p50_ms"] / spread["p50_ms"]
-                spread["share_of_theory"] = spread["speedup"] / theory(mode, n)
-                yield spread | {"largest_difference": float(jnp.max(jnp.abs(image - alone)))}
+            ready[n, mode] = [compiled(subject, make, devices) for devices in sorted({1, n})]
+    serial, _ = reference.measure(repeats)
+    yield serial
+    for n, mode in modes:
+        batched, alone = ready[n, mode][0].measure(repeats)
+        batched["speedup"] = serial["p50_ms"] / batched["p50_ms"]
+        yield batched
+        for several in ready[n, mode][1:]:
+            spread, image = several.measure(repeats)
+            spread["speedup"] = serial["p50_ms"] / spread["p50_ms"]
+            spread["share_of_theory"] = spread["speedup"] / theory(mode, n)
+            yield spread | {"largest_difference": float(jnp.max(jnp.abs(image - alone)))}
 
 
 def figure(path: Path, rows: list[Entry]) -> None:

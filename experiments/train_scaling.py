@@ -55,7 +55,7 @@ from drf_jax.training.optimizer import Optimizer, make_optimizer
 from drf_jax.training.state import create_state, init_sharded
 from drf_jax.training.step import jit_step, make_train_step
 from drf_jax.training.utilisation import peak_flops
-from drf_jax.turns import turn
+from drf_jax.turns import compiling, turn
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = DiT(channels=4, patch=2, width=64, depth=2, heads=4, num_classes=10)
@@ -126,10 +126,11 @@ def measure(teacher: Teacher, layout: str, devices: int, repeats: int) -> Entry:
     step = jit_step(make_train_step(teacher.objective(), optimizer), mesh, shardings)
     batch, key = shard_batch(teacher.examples(devices), mesh), jax.random.key(1)
     with jax.set_mesh(mesh):
-        flops = operations(step, state, None, batch, key)
-        start = time.perf_counter()
-        compiled = step.lower(state, None, batch, key).compile()
-        compile_seconds = time.perf_counter() - start
+        with compiling():
+            flops = operations(step, state, None, batch, key)
+            start = time.perf_counter()
+            compiled = step.lower(state, None, batch, key).compile()
+            compile_seconds = time.perf_counter() - start
 
         def update():
             nonlocal state

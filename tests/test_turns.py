@@ -11,15 +11,14 @@ HOLDER = "import time\nfrom drf_jax.turns import turn\nwith turn():\n print('min
 
 
 @pytest.fixture
-def file(tmp_path):
-    with turns.sharing(tmp_path / "turns"):
-        yield tmp_path / "turns"
-    assert not turns.shared()
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv(turns.VARIABLE, str(tmp_path / "turns"))
+    return tmp_path / "turns"
 
 
-def holder(seconds):
+def holder(seconds, script=HOLDER):
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER.format(seconds)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script.format(seconds)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "mine\n"
     return process
@@ -56,3 +55,19 @@ def test_without_the_variable_nobody_waits(tmp_path, monkeypatch):
     assert not turns.shared()
     with turn(), turn():
         pass
+
+
+def test_of_several_accelerators_all_are_waited_for(tmp_path, monkeypatch, file):
+    both = f"{tmp_path / 'other'}:{file}"
+    process = holder(0.5)
+    with turn(both):
+        assert process.wait(5) == 0
+
+
+def test_nobody_has_a_turn_while_somebody_compiles(file):
+    script = HOLDER.replace("turn()", "compiling()").replace("import turn", "import compiling")
+    process = holder(0.5, script)
+    with turns.compiling():
+        assert process.poll() is None
+    with turn():
+        assert process.wait(5) == 0
