@@ -22,7 +22,6 @@ with the one-device sampler's (``largest_difference`` in ``checks``). The file i
 import collections
 import dataclasses
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +38,7 @@ import jax.numpy as jnp
 from absl import app, flags, logging
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from measuring import typed
 from real_size import Make, Plan, Subject, ddim, guided, networks, subjects, training_free
 from tqdm import tqdm
 
@@ -220,9 +220,10 @@ def main(
     show(out / "docs" / "pictures" / f"{name}.png", rows, checks)
 
 
-def join(files: list[Path], out: Path, command: str) -> None:
-    """One results file of several."""
+def join(files: list[Path], out: Path) -> None:
+    """One results file of several; its command is all of theirs."""
     found = [read_results(file) for file in files]
+    command = "; ".join(each["command"] for each in found)
     rows = [r for each in found for r in each["rows"]]
     checks = [c for each in found for c in each["checks"]]
     config = {"joined": [each["config"] for each in found]}
@@ -255,11 +256,11 @@ if __name__ == "__main__":
     flags.DEFINE_list("join", [], "results files to make one of")
     flags.DEFINE_string("out", str(ROOT), "folder that gets results/ and docs/pictures/")
     f = flags.FLAGS
-    typed = shlex.join(["python", "experiments/draft_parallel.py", *sys.argv[1:]])
+    command = typed(sys.argv)
 
     def run(_):
         if f.join:
-            return join(list(map(Path, f.join)), Path(f.out), typed)
+            return join(list(map(Path, f.join)), Path(f.out))
         compilation_cache()
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         numbers = lambda values, kind=int: tuple(map(kind, values))
@@ -277,7 +278,7 @@ if __name__ == "__main__":
         steps = (16,) if f.smoke else numbers(f.steps)
         repeats = f.repeats or (3 if f.smoke else 50)
         name = "draft_parallel_smoke" if f.smoke else "draft_parallel"
-        return main(plan, steps, counts, repeats, Path(f.out), typed, f.minutes, name)
+        return main(plan, steps, counts, repeats, Path(f.out), command, f.minutes, name)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

@@ -13,7 +13,6 @@ Writes ``results/drafts_digits.json`` and ``docs/pictures/drafts_digits.png``.
 """
 
 import dataclasses
-import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
+from measuring import typed
 from tqdm import tqdm
 
 from drf_jax import build
@@ -190,12 +190,12 @@ if __name__ == "__main__":
     where = "folder that gets results/ and docs/pictures/; the checkout, or runs/smoke with --smoke"
     flags.DEFINE_string("out", "", where)
     f = flags.FLAGS
-    typed = shlex.join(["python", "experiments/drafts.py", *sys.argv[1:]])
+    command = typed(sys.argv)
 
     def run(_):
         out = Path(f.out or (ROOT / "runs" / "smoke" if f.smoke else ROOT))
         try:
-            main(f.teacher, f.features, f.samples, f.smoke, out, typed)
+            main(f.teacher, f.features, f.samples, f.smoke, out, command)
         except UserError as error:
             print(f"drafts: {error}", file=sys.stderr)
             sys.exit(2)

@@ -14,7 +14,6 @@ Half a minute on 2 CPU cores. Writes ``results/exact_mixture.json`` and ``docs/p
 """
 
 import dataclasses
-import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
+from measuring import typed
 from sklearn.datasets import load_digits
 
 from drf_jax.evaluation.fidelity import rmse_to_reference
@@ -233,11 +233,11 @@ if __name__ == "__main__":
     where = "folder that gets results/ and docs/pictures/; the checkout, or runs/smoke with --smoke"
     flags.DEFINE_string("out", "", where)
     f = flags.FLAGS
-    typed = shlex.join(["python", "experiments/exact_mixture.py", *sys.argv[1:]])
+    command = typed(sys.argv)
 
     def run(_):
         out = Path(f.out or (ROOT / "runs" / "smoke" if f.smoke else ROOT))
-        main(f.samples, f.seed, f.smoke, out, typed)
+        main(f.samples, f.seed, f.smoke, out, command)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

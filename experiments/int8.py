@@ -8,7 +8,6 @@ network, RMSE to the teacher's float32 samples. The file is written after every 
 """
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
+from measuring import typed
 
 from drf_jax import build
 from drf_jax.data.conditioning import condition_of, null_cond
@@ -126,11 +126,11 @@ if __name__ == "__main__":
     flags.DEFINE_integer("samples", 1797, "of each sampler", lower_bound=64)
     flags.DEFINE_string("out", str(ROOT), "folder that gets results/")
     f = flags.FLAGS
-    typed = shlex.join(["python", "experiments/int8.py", *sys.argv[1:]])
+    command = typed(sys.argv)
 
     def run(_):
         try:
-            main(f.teacher, f.students, f.samples, Path(f.out), typed)
+            main(f.teacher, f.students, f.samples, Path(f.out), command)
         except UserError as error:
             print(f"int8: {error}", file=sys.stderr)
             sys.exit(2)

@@ -25,7 +25,6 @@ The file is written after every measurement. ``--deadline`` starts no measuremen
 
 import collections
 import dataclasses
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -36,7 +35,7 @@ import jax.numpy as jnp
 import loops
 import numpy as np
 from absl import app, flags, logging
-from measuring import Entry, Job, measure_all
+from measuring import Entry, Job, measure_all, typed
 from real_size import METHODS, Make, Plan, Subject, config_subject, networks, subjects
 
 from drf_jax.cli.main import compilation_cache
@@ -289,14 +288,14 @@ if __name__ == "__main__":
     flags.DEFINE_boolean("resume", False, "keep what the results file has")
     flags.DEFINE_string("out", str(ROOT), "folder that gets results/ and docs/pictures/")
     f = flags.FLAGS
-    typed = shlex.join(["python", "experiments/latency.py", *sys.argv[1:]])
+    command = typed(sys.argv)
     numbers = lambda values, kind=int: tuple(map(kind, values))
 
     def run(_):
         repeats, out = f.repeats or (30 if f.smoke else 100), Path(f.out)
         if f.smoke:
             config = {"smoke": True, "repeats": repeats}
-            return loops.main(loops.subjects(), repeats, out, config, typed)
+            return loops.main(loops.subjects(), repeats, out, config, command)
         compilation_cache()
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         plan = Plan(
@@ -315,7 +314,7 @@ if __name__ == "__main__":
         effort = Effort(repeats, f.warm)
         work = jobs(todo, numbers(f.batches), numbers(f.call_batches), effort)
         config = dataclasses.asdict(plan) | {"repeats": repeats, "config": f.config}
-        return main(work, out, config, typed, f.deadline, f.resume)
+        return main(work, out, config, command, f.deadline, f.resume)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

@@ -1,8 +1,10 @@
 """Measurements one after the other: known ones are skipped, all are saved at once, a deadline is kept."""
 
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -17,6 +19,17 @@ class Job(NamedTuple):
     of: Entry
     """What tells its entry from the others of the table; all its keys are in the entry."""
     measure: Callable[[], Entry]
+
+
+def typed(argv: Sequence[str]) -> str:
+    """The command that started a script, without the folder that it writes to."""
+    words, rest = [], iter(argv[1:])
+    for word in rest:
+        if word.lstrip("-") == "out":
+            next(rest, None)
+        elif not word.lstrip("-").startswith("out="):
+            words.append(word)
+    return shlex.join(["python", f"experiments/{Path(argv[0]).name}", *words])
 
 
 def measure_all(

@@ -23,7 +23,6 @@ written after every measurement; ``--deadline`` and ``--resume`` are those of `l
 import dataclasses
 import functools
 import importlib.util
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +34,7 @@ import numpy as np
 import plain_dit
 from absl import app, flags, logging
 from loops import alternate
-from measuring import Entry, Job, measure_all
+from measuring import Entry, Job, measure_all, typed
 from plain_dit import Parts
 from real_size import random_denoiser
 
@@ -248,7 +247,7 @@ if __name__ == "__main__":
     flags.DEFINE_boolean("resume", False, "keep what the results file has")
     flags.DEFINE_string("out", str(ROOT), "folder that gets results/")
     f = flags.FLAGS
-    typed = shlex.join(["python", "experiments/mfu.py", *sys.argv[1:]])
+    command = typed(sys.argv)
 
     def run(_):
         compilation_cache()
@@ -268,7 +267,7 @@ if __name__ == "__main__":
         name = "smoke" if f.smoke else "_".join(device.device_kind.lower().split())
         path = Path(f.out) / "results" / f"mfu_{name}.json"
         repeats = 3 if f.smoke else f.repeats
-        main(calls, parts, sides, repeats, path, typed, f.deadline, f.resume)
+        main(calls, parts, sides, repeats, path, command, f.deadline, f.resume)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

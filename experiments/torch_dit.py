@@ -14,7 +14,6 @@ every measurement; ``--deadline`` and ``--resume`` are those of `latency.py`.
 import dataclasses
 import functools
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 from loops import alternate
-from measuring import Entry, Job, measure_all
+from measuring import Entry, Job, measure_all, typed
 from real_size import networks, random_denoiser, with_backend
 
 from drf_jax.cli.main import compilation_cache
@@ -174,7 +173,7 @@ if __name__ == "__main__":
     flags.DEFINE_boolean("resume", False, "keep what the results file has")
     flags.DEFINE_string("out", str(ROOT), "folder that gets results/")
     f = flags.FLAGS
-    typed = shlex.join(["python", "experiments/torch_dit.py", *sys.argv[1:]])
+    command = typed(sys.argv)
 
     def run(_):
         compilation_cache()
@@ -185,7 +184,7 @@ if __name__ == "__main__":
         modes, repeats = (["eager"], 3) if f.smoke else (f.modes, f.repeats)
         device = "smoke" if f.smoke else "_".join(jax.devices()[0].device_kind.lower().split())
         path = Path(f.out) / "results" / f"torch_dit_{device}.json"
-        main(calls, modes, repeats, path, typed, f.deadline, f.resume)
+        main(calls, modes, repeats, path, command, f.deadline, f.resume)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

@@ -19,7 +19,6 @@ so this is the update alone: see ``data_seconds`` of a real run for its loader. 
 
 import dataclasses
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +36,7 @@ import numpy as np
 from absl import app, flags, logging
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from measuring import typed
 from real_size import PROCESS, networks, on_this_device
 from tqdm import tqdm
 
@@ -201,7 +201,7 @@ def main(
 ) -> None:
     path, rows = out / "results" / f"{name}.json", []
     config = {"repeats": repeats, "shape": teacher.shape, "dtype": teacher.backbone.dtype}
-    command = shlex.join(["python", "experiments/train_scaling.py", *sys.argv[1:]])
+    command = typed(sys.argv)
     made = measurements(teacher, layouts, [n for n in counts if n > 1], repeats)
     for row in tqdm(made, unit="row"):
         rows.append(row)
