@@ -15,20 +15,15 @@ from jaxtyping import Array, Float
 
 from drf_jax.networks.attention import SelfAttention
 from drf_jax.networks.embed import parameter_dtype
+from drf_jax.networks.group_norm import GroupNorm
 
 ZEROS = nn.initializers.zeros
 
 
-def group_norm(channels: int, dtype: str, name: str, affine: bool = True) -> nn.GroupNorm:
+def group_norm(channels: int, dtype: str, name: str, affine: bool = True) -> GroupNorm:
     """Group norm with gcd(32, channels) groups."""
-    return nn.GroupNorm(
-        math.gcd(32, channels),
-        use_scale=affine,
-        use_bias=affine,
-        dtype=dtype,
-        param_dtype=parameter_dtype(dtype),
-        name=name,
-    )
+    groups = math.gcd(32, channels)
+    return GroupNorm(groups, affine, dtype, parameter_dtype(dtype), name=name)
 
 
 def modulate(

