@@ -149,26 +149,21 @@ def measurements(subject: Subject, steps: int, counts: list[int], repeats: int) 
 
 
 def figure(path: Path, rows: list[Entry]) -> None:
-    lines = collections.defaultdict(list)
-    for r in rows:
-        if "share_of_theory" in r:
-            steps = next(
-                s["sequential_calls"]
-                for s in rows
-                if s["drafts"] == 0 and s["network"] == r["network"]
-            )
-            name = f"{r['network']} {r['resolution']} px, {r['mode']}, {steps} steps"
-            lines[name].append((r["devices"], r["speedup"]))
-    counts = sorted({r["devices"] for r in rows})
-    guides = {
-        f"{mode}, evaluations free": [(n, theory(mode, n)) for n in counts]
-        for mode in ("conservative", "aggressive")
-    }
-    if lines:
-        panel = Panel(
-            "one image, one draft a device", "devices", "speed-up over DDIM", lines, guides
-        )
-        line_figure(path, [panel])
+    """Speed-up against devices, a panel for each mode."""
+    steps = {r["command"]: r["sequential_calls"] for r in rows if not r["drafts"]}
+    panels = []
+    for mode in ("conservative", "aggressive"):
+        lines = collections.defaultdict(list)
+        for r in rows:
+            if r.get("mode") == mode and "share_of_theory" in r:
+                name = f"{r['network']}, {r['resolution']} px, {steps[r['command']]} steps"
+                lines[name].append((r["devices"], r["speedup"]))
+        counts = sorted({1, *(n for line in lines.values() for n, _ in line)})
+        guides = {"evaluations free": [(n, theory(mode, n)) for n in counts]}
+        lines = {name: sorted(line) for name, line in lines.items()}
+        panels.append(Panel(mode, "devices", "speed-up over DDIM", lines, guides))
+    if any(panel.lines for panel in panels):
+        line_figure(path, panels)
 
 
 COLUMNS = {

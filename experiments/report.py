@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from report_scale import draft_parallel, train_scaling
+
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import KEYS, markdown_table, read_results
 from drf_jax.runs.evaluate import COLUMNS
@@ -242,6 +244,8 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "data_sets": ("data_sets.json", data_sets),
     "inception_throughput": ("inception_throughput.json", throughput),
     "plan": ("plan.json", plans),
+    "draft_parallel": ("draft_parallel.json", lambda r: plain_table(draft_parallel(r))),
+    "train_scaling": ("train_scaling.json", lambda r: plain_table(train_scaling(r))),
     **{
         marker: (f"{file}_{data}.json", make)
         for data in ("digits", "fashion_mnist32", "emoji64")

@@ -199,7 +199,12 @@ def markdown_table(
 
 
 def git_commit() -> str:
-    """Short commit of the checkout that this package runs from, with "-dirty"; or "unknown"."""
+    """Short commit of the checkout that this package runs from, with "-dirty"; or "unknown".
+
+    Where the package is a copy without its history, the environment variable ``DRF_COMMIT`` says it.
+    """
+    if told := os.environ.get("DRF_COMMIT"):
+        return told
     root = Path(__file__).resolve().parents[2]
     git = ["git", "-C", str(root)]
     commands = (

@@ -74,7 +74,6 @@ class DraftParallelRefiner:
             mesh=self.mesh,
             in_specs=(P(), split, split, P("data")),
             out_specs=split,
-            axis_names={"draft", "data"},
         )
         states, times = hold((states, times))
         v = hold(evaluate(self.denoiser, *hold((pad(states, n), pad(times, n))), cond))[:k]

@@ -39,3 +39,7 @@ def test_rows_theory_and_the_same_images(draft_parallel, tmp_path, capsys, quick
     assert all(c["largest_difference"] < 1e-4 for c in checks)
     assert (tmp_path / "docs" / "pictures" / "draft_parallel.png").exists()
     assert "| tiny | 32 | driffusion-aggressive-3 | 4 | 4 |" in capsys.readouterr().out
+    draft_parallel.join([path, path], tmp_path / "joined")
+    joined = read_results(tmp_path / "joined" / "results" / "draft_parallel.json")
+    assert joined["rows"] == [*rows, *rows] and joined["command"] == "as tested; as tested"
+    assert {r["command"] for r in rows} == {"as tested"} and len(joined["checks"]) == 4

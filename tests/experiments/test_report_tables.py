@@ -1,4 +1,3 @@
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,11 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def report():
-    spec = importlib.util.spec_from_file_location("report", ROOT / "experiments" / "report.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def report(experiment):
+    return experiment("report")
 
 
 @pytest.fixture
@@ -142,3 +138,43 @@ def test_every_results_file_keeps_to_the_schema(report):
         results = report.read_results(path)
         assert {"rows", "device", "jax", "git", "command", "config"} <= results.keys()
         assert json.dumps(results)
+
+
+def test_eight_devices_are_predicted_from_the_calls_of_four(report):
+    """With no time lost between calls, the speed-up is the ratio of calls."""
+
+    def of(mode, method, drafts, devices, calls, ms):
+        own = {"network": "x", "resolution": 64, "mode": mode, "method": method, "command": "c"}
+        cost = {"drafts": drafts, "devices": devices, "sequential_calls": calls, "memory_bytes": 1}
+        more = {"speedup": 48 / ms, "share_of_theory": 1.0, "exchanged_bytes": 2}
+        return own | cost | more | {"p50_ms": ms, "p95_ms": ms}
+
+    rows = [
+        of(None, "ddim-48", 0, 1, 48, 48.0),
+        of("aggressive", "driffusion-aggressive-13", 4, 1, 13, 40.0),
+        of("aggressive", "driffusion-aggressive-13", 4, 4, 13, 13.0),
+    ]
+    head, measured, predicted = report.draft_parallel({"rows": rows})
+    column = {name: i for i, name in enumerate(head)}
+    assert measured[column["devices"]] == 4
+    assert predicted[column["devices"]] == "8, predicted"
+    assert predicted[column["calls"]] == 7
+    assert float(predicted[column["speed-up"]]) == pytest.approx(48 / 7, abs=0.01)
+
+
+def test_training_on_several_devices_is_told_with_what_was_predicted(report):
+    one = {"network": "x", "layout": "fsdp", "batch": 2, "memory_bytes": 2**30, "mfu": None}
+    rows = [
+        one | {"devices": 1, "p50_ms": 10.0, "images_per_second": 200.0},
+        one
+        | {"devices": 2, "p50_ms": 12.5, "images_per_second": 320.0}
+        | {"efficiency": 0.8, "predicted": 0.9},
+    ]
+    head, first, second = report.train_scaling({"updates": rows})
+    line = dict(zip(head, second, strict=True))
+    assert (line["over one device"], line["efficiency"], line["predicted"]) == (
+        "1.60",
+        "0.800",
+        "0.900",
+    )
+    assert dict(zip(head, first, strict=True))["efficiency"] == "–"
