@@ -1,4 +1,4 @@
-"""A student's cached trajectories as a process of its own: ``python rival_prepare.py CONFIG WORKDIR TRIAL SECONDS``.
+"""A student's cached trajectories by a process: ``python rival_prepare.py CONFIG WORKDIR TRIAL POOL SECONDS``.
 
 ``CONFIG`` is a JSON file of the student's config; the seconds that it took are written to the file ``SECONDS``.
 """
@@ -15,11 +15,12 @@ from drf_jax.errors import UserError
 from drf_jax.runs.preparation import prepare
 
 
-def main(config: str, workdir: str, trial: str, seconds: str) -> int:
+def main(config: str, workdir: str, trial: str, pool: str, seconds: str) -> int:
     logging.set_verbosity(logging.WARNING)
     compilation_cache()
     try:
-        spent = prepare(json.loads(Path(config).read_text()), Path(workdir), Path(trial))
+        asked = json.loads(Path(config).read_text())
+        spent = prepare(asked, Path(workdir), Path(trial), Path(pool))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -118,8 +118,8 @@ def prepare(o: Options, config: ConfigDict, name: str, workdir: Path) -> float:
         return 0.0
     asked, spent = o.runs / f"{name}.config.json", o.runs / f"{name}.seconds.json"
     asked.write_text(json.dumps(plain(config)))
-    trial = o.runs / f"{name}-trial"
-    words = [sys.executable, str(PREPARE), str(asked), str(workdir), str(trial), str(spent)]
+    places = workdir, o.runs / f"{name}-trial", o.runs / "trajectories"
+    words = [sys.executable, str(PREPARE), str(asked), *map(str, places), str(spent)]
     run_logged(words, "trajectories", o.runs / "logs" / f"{name}.log", o.deadline, o.environment)
     return json.loads(spent.read_text())
 

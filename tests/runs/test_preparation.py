@@ -52,3 +52,21 @@ def test_other_methods_need_none(teacher, tmp_path):
     config = plain(digits_distilled.get_config("method=lcm,smoke")) | {"teacher": teacher}
     assert prepare(config, tmp_path / "run", tmp_path / "trial") == 0.0
     assert not (tmp_path / "run").exists()
+
+
+def test_students_that_need_the_same_share_them(teacher, tmp_path):
+    config = plain(digits_learned.get_config("calls=4,smoke")) | {"teacher": teacher}
+    other = {**config, "method": {**config["method"], "end_weight": 0.5}}
+    longer = {**config, "method": {**config["method"], "rounds": 3}}
+    places = lambda name: (tmp_path / name, tmp_path / f"{name}-trial", tmp_path / "pool")
+    states = lambda name: tmp_path / name / TRAJECTORIES
+
+    seconds = prepare(config, *places("first"))
+    assert prepare(other, *places("second")) == seconds
+    assert states("second").samefile(states("first"))
+    assert not (tmp_path / "second-trial").exists()
+
+    prepare(longer, *places("third"))
+    assert made_with(states("third"))["done"] == config["method"]["trajectories"]
+    assert not states("third").samefile(states("first"))
+    assert len(list((tmp_path / "pool").glob("*/seconds.json"))) == 2
