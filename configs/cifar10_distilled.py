@@ -16,8 +16,8 @@ Published FID on CIFAR-10, which is what to reach (with 50,000 samples and the I
 ``consistency_training``     2: 2.46, 1: 2.83       Song & Dhariwal 2023 (arXiv 2310.14189)
 ===========================  =====================  ===========================================
 
-For ``draft_refine``, ``draft_refine_aggressive``, ``step``, ``lcm``, ``lcm_lora`` and ``adversarial`` no figure on
-CIFAR-10 is known to us. For eight H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU
+For ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored``, ``step``, ``lcm``, ``lcm_lora`` and
+``adversarial`` no figure on CIFAR-10 is known to us. For eight H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU
 (``method=progressive,smoke``), and wants any small teacher, such as ``configs/digits.py:smoke``.
 """
 
@@ -38,6 +38,13 @@ ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
     "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
     "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "draft_refine_anchored": {
+        **TRAJECTORIES,
+        **ROUNDS,
+        "rounds": 4,
+        "drafts": 3,
+        "on_policy_after": 0,
+    },
     "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 1024, "last": 1},
     "consistency_distillation": {
@@ -85,7 +92,7 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 50_000, "consistency_training": 400_000},  # of each stage
         # A round is several evaluations.
-        batches={"draft_refine": 128, "draft_refine_aggressive": 128},
+        batches={"draft_refine": 128, "draft_refine_aggressive": 128, "draft_refine_anchored": 256},
         evaluate={
             "samples": 50_000,
             "batch_size": 1000,

@@ -10,6 +10,7 @@
 ==============================  =====================================================  ==============
 ``draft_refine,calls=4``        learned: draft and refine networks                     its own (8, 4, 2)
 ``draft_refine_aggressive``     learned-aggressive: one network that drafts ahead      its own (8, 4, 2)
+``draft_refine_anchored``       learned-anchored: the same, its call sees the anchor   its own (8, 4, 2)
 ``step,calls=4``                step-distilled: the control at the depth of learned    its own (8, 4, 2, 1)
 ``progressive``                 progressive, halving 32 steps five times               8, 4, 2, 1
 ``consistency_distillation``    consistency-distillation, and hybrid with the teacher  1, 2, 4
@@ -39,6 +40,13 @@ ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
     "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
     "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "draft_refine_anchored": {
+        **TRAJECTORIES,
+        **ROUNDS,
+        "rounds": 4,
+        "drafts": 3,
+        "on_policy_after": 0,
+    },
     "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 32, "last": 1},
     "consistency_distillation": {
@@ -85,7 +93,7 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 800},  # of each stage
         # A round is several evaluations.
-        batches={"draft_refine": 48, "draft_refine_aggressive": 48},
+        batches={"draft_refine": 48, "draft_refine_aggressive": 48, "draft_refine_anchored": 96},
         evaluate={"samples": 1797, "batch_size": 256, "metrics": ("fd",), "feature_steps": 600},
         mesh=1,
     )

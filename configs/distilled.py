@@ -12,6 +12,7 @@ ROUNDS = {
     "step": lambda calls: {"steps": calls},
     "draft_refine": lambda calls: {"rounds": calls // 2},
     "draft_refine_aggressive": lambda calls: {"rounds": calls - 1},
+    "draft_refine_anchored": lambda calls: {"rounds": calls},
 }
 """What ``calls=N`` means to the methods that are trained for one number of sequential calls."""
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}

@@ -5,8 +5,9 @@
     drf evaluate --config configs/emoji64.py --workdir runs/emoji/teacher \\
         "--config.evaluate.students=('runs/emoji/lcm',)"
 
-``method`` is ``draft_refine``, ``draft_refine_aggressive`` or ``step`` (of which ``calls=4`` says in how many calls),
-``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``, ``lcm``, ``lcm_lora`` or
+``method`` is ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored`` or ``step`` (of which ``calls=4``
+says in how many calls), ``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``,
+``lcm``, ``lcm_lora`` or
 ``adversarial``. Every student with a teacher is shown guidance
 weights from 1 to 4 and takes the weight as an input: ``--config.evaluate.guidance=3`` samples with it. The teacher may
 be conditioned on captions, too (``configs/emoji64.py:captions``): its students then are.
@@ -34,6 +35,13 @@ ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
     "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
     "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "draft_refine_anchored": {
+        **TRAJECTORIES,
+        **ROUNDS,
+        "rounds": 4,
+        "drafts": 3,
+        "on_policy_after": 0,
+    },
     "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 64, "last": 1, "guidance": GUIDANCE},
     "consistency_distillation": {
@@ -82,7 +90,7 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 2000},  # of each stage
         # A round is several evaluations.
-        batches={"draft_refine": 32, "draft_refine_aggressive": 32},
+        batches={"draft_refine": 32, "draft_refine_aggressive": 32, "draft_refine_anchored": 64},
         evaluate={
             "samples": 10_000,
             "batch_size": 256,

@@ -5,8 +5,9 @@
     drf evaluate --config configs/fashion_mnist32.py --workdir runs/fashion_mnist/teacher \\
         "--config.evaluate.students=('runs/fashion_mnist/adversarial',)"
 
-``method`` is ``draft_refine``, ``draft_refine_aggressive`` or ``step`` (of which ``calls=4`` says in how many calls),
-``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``, ``lcm``, ``lcm_lora`` or
+``method`` is ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored`` or ``step`` (of which ``calls=4``
+says in how many calls), ``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``,
+``lcm``, ``lcm_lora`` or
 ``adversarial``. For one H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU
 (``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
 """
@@ -27,6 +28,13 @@ ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
 METHODS = {
     "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
     "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
+    "draft_refine_anchored": {
+        **TRAJECTORIES,
+        **ROUNDS,
+        "rounds": 4,
+        "drafts": 3,
+        "on_policy_after": 0,
+    },
     "step": {"steps": 4, **TRAJECTORIES},
     "progressive": {"start": 64, "last": 1},
     "consistency_distillation": {
@@ -73,7 +81,7 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 1000},  # of each stage
         # A round is several evaluations.
-        batches={"draft_refine": 64, "draft_refine_aggressive": 64},
+        batches={"draft_refine": 64, "draft_refine_aggressive": 64, "draft_refine_anchored": 128},
         evaluate={
             "samples": 10_000,
             "batch_size": 512,

@@ -9,6 +9,7 @@ from drf_jax.cli.config_file import load_config
 from drf_jax.config import plain
 from drf_jax.errors import UserError
 from drf_jax.sampling.ahead import AheadDrafter
+from drf_jax.sampling.anchored import LookaheadDrafter
 from drf_jax.sampling.draft import LearnedDrafter
 
 NEVER = 10**9
@@ -16,21 +17,30 @@ NEVER = 10**9
 ADVERSARY = "ADVERSARY"
 """Stands for the file of the classifier that a training looks through."""
 CONSERVATIVE, AGGRESSIVE, STEP = "draft_refine", "draft_refine_aggressive", "step"
-EXTRA = {CONSERVATIVE: LearnedDrafter.extra_steps, AGGRESSIVE: AheadDrafter.extra_steps}
+ANCHORED = "draft_refine_anchored"
+EXTRA = {
+    CONSERVATIVE: LearnedDrafter.extra_steps,
+    AGGRESSIVE: AheadDrafter.extra_steps,
+    ANCHORED: LookaheadDrafter.extra_steps,
+}
 """Steps of a round beyond those of its drafts."""
 
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "learned": (CONSERVATIVE, {}),
     "aggressive": (AGGRESSIVE, {}),
+    "anchored": (ANCHORED, {}),
     "step": (STEP, {}),
     "source=step": (CONSERVATIVE, {"source": STEP}),
     "aggressive+source=step": (AGGRESSIVE, {"source": STEP}),
+    "anchored+source=step": (ANCHORED, {"source": STEP}),
     **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
     **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
+    **{f"anchored+drafts={k}": (ANCHORED, {"drafts": k}) for k in (1, 2, 3, 5, 7)},
     "cross_draft=none": (CONSERVATIVE, {"cross_draft": "none"}),
     "cross_draft=attention": (CONSERVATIVE, {"cross_draft": "attention"}),
     "cross_draft_width=32": (CONSERVATIVE, {"cross_draft_width": 32}),
     "aggressive+cross_draft=none": (AGGRESSIVE, {"cross_draft": "none"}),
+    "anchored+cross_draft=none": (ANCHORED, {"cross_draft": "none"}),
     "drafter=target": (CONSERVATIVE, {"drafter": "target"}),
     "share=trunk": (CONSERVATIVE, {"share": "trunk"}),
     "lora_rank=8": (CONSERVATIVE, {"lora_rank": 8}),
@@ -46,13 +56,15 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "end_weight=1": (CONSERVATIVE, {"end_weight": 1.0}),
     "end_weight=10": (CONSERVATIVE, {"end_weight": 10.0}),
     "aggressive+end_weight=10": (AGGRESSIVE, {"end_weight": 10.0}),
+    "anchored+end_weight=10": (ANCHORED, {"end_weight": 10.0}),
+    "anchored+form=data": (ANCHORED, {"form": "data"}),
     "high_frequency_weight=1": (CONSERVATIVE, {"high_frequency_weight": 1.0}),
     "high_frequency_weight=10": (CONSERVATIVE, {"high_frequency_weight": 10.0}),
     "perceptual_weight=0.01": (CONSERVATIVE, {"perceptual_weight": 0.01, "features": ADVERSARY}),
     "perceptual_weight=0.1": (CONSERVATIVE, {"perceptual_weight": 0.1, "features": ADVERSARY}),
 }
-"""Name -> method, and what differs from its config. Each is one change of the conservative student, ``learned``, or of
-the aggressive one; ``step`` is the control."""
+"""Name -> method, and what differs from its config. Each is one change of the conservative student, ``learned``, of the
+aggressive or of the anchored one; ``step`` is the control."""
 
 
 def ablations(o: Options, calls: int) -> dict[str, Student]:

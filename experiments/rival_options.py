@@ -18,6 +18,7 @@ ANY_DEPTH = {"evaluate.calls": CALLS}
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "learned-4": ("draft_refine,calls=4", {}),
     "learned-aggressive-4": ("draft_refine_aggressive,calls=4", {}),
+    "learned-anchored-4": ("draft_refine_anchored,calls=4", {}),
     "step-4": ("step,calls=4", {}),
     "consistency_distillation": (
         "consistency_distillation",
@@ -30,9 +31,11 @@ STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "lcm_lora": ("lcm_lora", ANY_DEPTH),
     "learned-2": ("draft_refine,calls=2", {}),
     "learned-aggressive-2": ("draft_refine_aggressive,calls=2", {}),
+    "learned-anchored-2": ("draft_refine_anchored,calls=2", {}),
     "step-2": ("step,calls=2", {}),
     "learned-8": ("draft_refine,calls=8", {}),
     "learned-aggressive-8": ("draft_refine_aggressive,calls=8", {}),
+    "learned-anchored-8": ("draft_refine_anchored,calls=8", {}),
     "step-8": ("step,calls=8", {}),
     "step-1": ("step,calls=1", {}),
 }

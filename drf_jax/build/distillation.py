@@ -150,6 +150,14 @@ class DraftRefineAggressive(DraftRefine):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DraftRefineAnchored(DraftRefineAggressive):
+    """The same, but the call also sees the anchor (`drf_jax.sampling.anchored`): one sequential call and ``drafts`` + 1
+    steps a round."""
+
+    family: ClassVar[str] = "learned-anchored"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Progressive(Distillation):
     """`drf_jax.objectives.progressive`: from a teacher of ``start`` steps, halved until ``last``."""
 
@@ -275,6 +283,7 @@ def check_consistency(spec: ConsistencyDistillation | ConsistencyTraining) -> No
 METHODS: dict[str, type[Distillation]] = {
     "draft_refine": DraftRefine,
     "draft_refine_aggressive": DraftRefineAggressive,
+    "draft_refine_anchored": DraftRefineAnchored,
     "step": Step,
     "progressive": Progressive,
     "consistency_distillation": ConsistencyDistillation,

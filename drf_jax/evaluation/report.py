@@ -92,8 +92,8 @@ KEYS: dict[str, str] = {
 FAMILIES = (
     *("ddim", "ddpm", "heun", "dpmpp-2m", "unipc", "paradigms", "srds", "progressive"),
     *("step-distilled", "consistency-distillation", "consistency-training", "lcm", "lcm-lora"),
-    *("adversarial", "pfgmpp", "driffusion-conservative", "driffusion-aggressive", "learned"),
-    *("learned-aggressive", "hybrid"),
+    *("adversarial", "pfgmpp", "driffusion-conservative", "driffusion-aggressive"),
+    *("driffusion-anchored", "learned", "learned-aggressive", "learned-anchored", "hybrid"),
 )
 
 

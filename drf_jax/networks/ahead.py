@@ -8,7 +8,8 @@ states that come after it. With f_j the features of draft j and c_j its conditio
 
 so a round needs no call of its own for drafting: this is the aggressive mode of DRiffusion (arXiv 2603.25872), which
 holds the last prediction still, with drafts that are learned. Started by ``transfer.ahead_from_teacher``, every q_j is
-p_K, and the network is that mode exactly.
+p_K, and the network is that mode exactly. Of the anchored mode (`drf_jax.sampling.anchored`) the anchor is one more
+state that goes in, and there is one head less that looks ahead than there are states.
 """
 
 import flax.linen as nn
@@ -23,7 +24,9 @@ from drf_jax.typing import Cond, Drafts, Times
 
 
 class AheadNetwork(nn.Module):
-    """``(drafts [k, b, ...], times [k, b], cond [b, ...]) -> [2k, b, ...]`` in the drafts' dtype: p, then q.
+    """``(drafts [k, b, ...], times [k, b], cond [b, ...]) -> [k + a, b, ...]`` in the drafts' dtype: p, then q.
+
+    ``heads_ahead`` is a, the number of those that look ahead; 0: as many as drafts.
 
     Parameters: ``embed, trunk, head`` as in a refine network, and ``ahead``, the teacher's head with a leading axis K.
     ``mixer`` is the cross-draft attention after the blocks of the trunk; None: the drafts do not see each other.
@@ -35,6 +38,7 @@ class AheadNetwork(nn.Module):
     backbone: Backbone
     drafts: int
     mixer: CrossDraft | None
+    heads_ahead: int = 0
 
     def setup(self) -> None:
         self.embed = self.backbone.embed()
@@ -44,7 +48,7 @@ class AheadNetwork(nn.Module):
 
     def __call__(
         self, drafts: Drafts, times: Times, cond: Cond = None
-    ) -> Float[Array, "2*k b *state"]:
+    ) -> Float[Array, "k_and_ahead b *state"]:
         if drafts.shape[0] != self.drafts:
             raise UserError(f"{drafts.shape[0]} drafts: the network was built for {self.drafts}")
         c = self.embed(merge_drafts(times), repeat_cond(cond, self.drafts))
@@ -56,6 +60,6 @@ class AheadNetwork(nn.Module):
             lambda head: head(last, last_c),
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            axis_size=self.drafts,
+            axis_size=self.heads_ahead or self.drafts,
         )
         return jnp.concatenate([p, heads(self.ahead)]).astype(drafts.dtype)

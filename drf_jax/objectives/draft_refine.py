@@ -10,10 +10,10 @@ states at the same times, in units of v: a DDIM jump t → u is x_u = (…) x_t 
 
 with further terms L_i of the refined states, each in a file of its own (`end_point`, `high_frequency`, `perceptual`).
 
-`TeacherForced` starts one random round per trajectory at the teacher's own state, and an aggressive student remembers a
-call at the teacher's states before it: cheap, and never drifts.
+`TeacherForced` starts one random round per trajectory at the teacher's own state, and a student of one call a round
+remembers a call at the teacher's states before it: cheap, and never drifts.
 `OnPolicy` walks all rounds from the noise, each from the state the student itself reached (no gradient through it, but
-through what an aggressive student remembers), so later rounds learn to mend what earlier ones did.
+through what such a student remembers), so later rounds learn to mend what earlier ones did.
 
 Both train the parameters of a `drf_jax.sampling.learned.Student` on batches ``{"states": [b, n + 1, *state],
 "cond": ...}``. The gradient of the refined states runs through the drafts, unless ``between`` stops it.
@@ -128,11 +128,11 @@ class TeacherForced:
     ) -> tuple[PerExample, Metrics]:
         states, cond = jnp.moveaxis(batch["states"], 1, 0), batch["cond"]
         grid, b = jnp.asarray(self.grid, states.dtype), states.shape[1]
-        steps, k = self.student.steps, self.student.drafts
+        steps = self.student.steps
         which = jax.random.randint(key, (b,), 0, self.rounds)
         at = lambda index: (states[index, jnp.arange(b)], grid[index])
-        before = which * steps - jnp.arange(k)[::-1, None]
-        memory = self.student.memory(params, *at(jnp.maximum(before, 0)), cond)
+        before = which * steps + jnp.asarray(self.student.before)[:, None]
+        memory = self.student.memory(params, *at(jnp.maximum(before, 0)), which == 0, cond)
         picked, times = at(which * steps + jnp.arange(steps + 1)[:, None])
         x, targets = picked[0], picked[1:]
         options = (grid[-2], cond, self.draft_weight, self.between, self.terms, frozen)

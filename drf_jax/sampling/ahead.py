@@ -61,6 +61,7 @@ class AheadDrafter:
     evaluations: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 1
     extra_steps: ClassVar[int] = 0
+    anchored: ClassVar[bool] = False
 
     @property
     def initial_evaluations(self) -> int:

@@ -12,7 +12,8 @@ unstable for large.
 
 A drafter carries a *memory* from round to round (a pytree). ``calls`` is its number of sequential network calls a
 round, of ``evaluations`` together, and ``initial_calls`` before the first, of ``initial_evaluations``. A drafter that
-knows p_0 at the anchor itself lets the round end one step beyond its last draft; ``extra_steps`` says so.
+knows p_0 at the anchor itself lets the round end one step beyond its last draft; ``extra_steps`` says so. Where p_0 is
+of the refiner's call, the drafter is ``anchored`` (`drf_jax.sampling.anchored`).
 """
 
 import dataclasses
@@ -37,6 +38,7 @@ class Drafter(Protocol):
     initial_calls: int
     initial_evaluations: int
     extra_steps: int
+    anchored: bool
 
     def start(self, x: State, t: Time, cond: Cond) -> Any:
         """Memory before the first round."""
@@ -76,6 +78,7 @@ class ConservativeDrafter:
     initial_calls: ClassVar[int] = 0
     initial_evaluations: ClassVar[int] = 0
     extra_steps: ClassVar[int] = 1
+    anchored: ClassVar[bool] = False
 
     def start(self, x, t, cond):
         return history.empty(self.order, x)
@@ -103,6 +106,7 @@ class AggressiveDrafter:
     initial_calls: ClassVar[int] = 1
     initial_evaluations: ClassVar[int] = 1
     extra_steps: ClassVar[int] = 0
+    anchored: ClassVar[bool] = False
 
     def start(self, x, t, cond):
         p = self.denoiser(x, t, cond)
@@ -132,6 +136,7 @@ class LearnedDrafter:
     initial_calls: ClassVar[int] = 0
     initial_evaluations: ClassVar[int] = 0
     extra_steps: ClassVar[int] = 1
+    anchored: ClassVar[bool] = False
 
     def start(self, x, t, cond):
         return ()

@@ -10,6 +10,7 @@ One sampler with two slots. A round, from the anchor x at t_0:
     drafter                       steps a round   sequential calls for N steps
     conservative, learned         K + 1           2 ⌈N / (K + 1)⌉
     aggressive, learned too       K               1 + ⌈N / K⌉
+    anchored, learned too         K + 1           ⌈N / (K + 1)⌉            evaluates x with the drafts
 
 Steps 2–3 may be repeated with d := r. After m refinements the first m + 1 refined states are the serial sampler's own,
 so m = K reproduces serial DDIM exactly: m is a knob from fastest to exact, and so is a tolerance on ‖r − d‖, the
@@ -17,7 +18,8 @@ draft–refine error, below which a sample stops refining. A round costs the dra
 
 The training-free sampler of DRiffusion (arXiv 2603.25872) is `ConservativeDrafter` or `AggressiveDrafter` with
 `ParallelRefiner`; the learned system is `LearnedDrafter` with `LearnedRefiner`, or its aggressive form, one network in
-both slots (`drf_jax.sampling.ahead`).
+both slots (`drf_jax.sampling.ahead`). In the anchored mode (`drf_jax.sampling.anchored`) the refiner is given x, too,
+and m refinements make the first m refined states exact.
 """
 
 import dataclasses
@@ -36,7 +38,7 @@ from drf_jax.process.schedule import Process
 from drf_jax.sampling.draft import Drafter
 from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.loops import COMPILED, Loop
-from drf_jax.sampling.refine import Refined, Refiner, refine, refine_repeatedly
+from drf_jax.sampling.refine import Anchor, Refined, Refiner, refine, refine_repeatedly
 from drf_jax.sampling.transition import FORMS
 from drf_jax.typing import Cond, Drafts, State
 
@@ -72,11 +74,21 @@ def make_rounds(grid: Grid, drafts: int, extra_steps: int) -> Rounds:
     return Rounds(grid[index], drafts, float(grid[-2]))
 
 
+def evaluated(drafter: Drafter, drafts: int) -> int:
+    """States in a call of the refiner."""
+    return drafts + drafter.anchored
+
+
+def anchor_of(drafter: Drafter, x: State, times: Float[Array, "nodes b"]) -> Anchor | None:
+    """What the refiner is to be given besides the drafts."""
+    return Anchor(x, times[0]) if drafter.anchored else None
+
+
 def cost(drafter: Drafter, rounds: Rounds, refinements: int = 1) -> tuple[int, int]:
     """(sequential calls, network evaluations) of a sample without tolerance."""
     count = len(rounds.times)
     calls = count * (drafter.calls + refinements)
-    evaluations = count * (drafter.evaluations + refinements * rounds.drafts)
+    evaluations = count * (drafter.evaluations + refinements * evaluated(drafter, rounds.drafts))
     return drafter.initial_calls + calls, drafter.initial_evaluations + evaluations
 
 
@@ -120,17 +132,20 @@ def start(drafter: Drafter, x: State, nodes: Nodes, cond: Cond) -> Any:
     return drafter.start(x, jnp.full(x.shape[:1], nodes[0]), cond)
 
 
-@functools.partial(jax.jit, static_argnames=("initial", "drafting", "drafts"))
+@functools.partial(jax.jit, static_argnames=("initial", "drafting", "states"))
 def bill(
     refinements: Int[Array, "rounds b"],
     initial: tuple[int, int],
     drafting: tuple[int, int],
-    drafts: int,
+    states: int,
 ) -> tuple[Int[Array, "b"], Int[Array, "b"]]:
-    """Sequential calls and network evaluations of each sample, with the ``initial`` and a round's of ``drafting``."""
+    """Sequential calls and network evaluations of each sample, with the ``initial`` and a round's of ``drafting``.
+
+    ``states`` are those of a call of the refiner.
+    """
     rounds, total = len(refinements), jnp.sum(refinements, axis=0)
     calls = initial[0] + rounds * drafting[0] + total
-    return calls, initial[1] + rounds * drafting[1] + drafts * total
+    return calls, initial[1] + rounds * drafting[1] + states * total
 
 
 class Pass(NamedTuple):
@@ -142,6 +157,7 @@ class Pass(NamedTuple):
     refined: Refined
     times: Float[Array, "m b"]
     evaluate_at: Float[Array, "k b"]
+    anchor: Anchor | None
     carry: tuple[State, Any]
 
 
@@ -162,16 +178,23 @@ def first_pass(
     times = jnp.broadcast_to(nodes[:, None], (len(nodes), len(x)))
     evaluate_at = jnp.maximum(times[1 : k + 1], last_interior)
     drafts, memory = draft(process, drafter, memory, x, times[: k + 1], cond)
-    refined = refine(process, form, refiner, drafts, times[1:], evaluate_at, cond)
-    carry = conclude(drafter, memory, refined, evaluate_at)
-    return Pass(drafts, memory, refined, times[1:], evaluate_at, carry)
+    anchor = anchor_of(drafter, x, times)
+    refined = refine(process, form, refiner, drafts, times[1:], evaluate_at, cond, anchor)
+    carry = conclude(drafter, memory, refined, evaluate_at, anchor)
+    return Pass(drafts, memory, refined, times[1:], evaluate_at, anchor, carry)
 
 
 @jax.jit
 def conclude(
-    drafter: Drafter, memory: Any, refined: Refined, evaluate_at: Float[Array, "k b"]
+    drafter: Drafter,
+    memory: Any,
+    refined: Refined,
+    evaluate_at: Float[Array, "k b"],
+    anchor: Anchor | None = None,
 ) -> tuple[State, Any]:
     """Step 4: the next anchor, and the memory that knows the round's predictions."""
+    if anchor is not None:
+        evaluate_at = jnp.concatenate([anchor.t[None], evaluate_at])
     return refined.states[-1], drafter.remember(memory, evaluate_at, refined.predictions)
 
 
@@ -197,8 +220,9 @@ def one_round(
     k = len(times) - 1 - drafter.extra_steps
     evaluate_at = jnp.maximum(times[1 : k + 1], last_interior)
     drafts, memory = draft(process, drafter, memory, x, times[: k + 1], cond)
-    refined = refine(process, form, refiner, between(drafts), times[1:], evaluate_at, cond)
-    return drafts, refined, conclude(drafter, memory, refined, evaluate_at)
+    anchor = anchor_of(drafter, x, times)
+    refined = refine(process, form, refiner, between(drafts), times[1:], evaluate_at, cond, anchor)
+    return drafts, refined, conclude(drafter, memory, refined, evaluate_at, anchor)
 
 
 def sample(
@@ -241,9 +265,9 @@ def sample(
         refined, count, carry = made.refined, np.ones(b, np.int32), made.carry
         if refinements > 1:
             again = functools.partial(refine, process, form, refiner)
-            at = (made.times, made.evaluate_at, cond)
+            at = (made.times, made.evaluate_at, cond, made.anchor)
             refined, count = refine_repeatedly(again, loop, refinements, tolerance, refined, *at)
-            carry = conclude(drafter, made.memory, refined, made.evaluate_at)
+            carry = conclude(drafter, made.memory, refined, made.evaluate_at, made.anchor)
         states = (made.drafts, refined.states) if record else (None, None)
         return carry, Trace(count, refined.error, *states)
 
@@ -253,4 +277,5 @@ def sample(
     (x, _), trace = loop.scan(body, (x, memory), times)
     initial = (drafter.initial_calls, drafter.initial_evaluations)
     drafting = (drafter.calls, drafter.evaluations)
-    return Result(x, *bill(trace.refinements, initial, drafting, k), trace)
+    states = evaluated(drafter, k)
+    return Result(x, *bill(trace.refinements, initial, drafting, states), trace)

@@ -7,6 +7,9 @@ the serial sampler's own steps with those predictions in place of fresh ones:
 
 Repeating this with s := r brings r closer to the serial sampler, one state a time: `refine_repeatedly`.
 
+An *anchored* call is given the anchor s_0 at t_0, too, and the walk starts there: r_1 = S̃(s_0, p_0, t_0 → t_1), and the
+last prediction carries one step further.
+
 `ParallelRefiner` evaluates the teacher at every draft (DRiffusion). `LearnedRefiner` is a refine network that sees all
 drafts at once.
 """
@@ -28,7 +31,7 @@ from drf_jax.process.prediction import Prediction, from_output, network_input
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.loops import Loop, while_any
 from drf_jax.sampling.transition import walk
-from drf_jax.typing import Cond, Drafts, Network, Params, Times
+from drf_jax.typing import Cond, Drafts, Network, Params, State, Time, Times
 
 
 @runtime_checkable
@@ -73,6 +76,13 @@ class LearnedRefiner:
         return from_output(self.output, out, states, alpha, sigma)
 
 
+class Anchor(NamedTuple):
+    """The state in which a round starts, and its time ``[b]``."""
+
+    x: State
+    t: Time
+
+
 class Refined(NamedTuple):
     """Outcome of one parallel evaluation."""
 
@@ -92,14 +102,22 @@ def refine(
     times: Float[Array, "m b"],
     evaluate_at: Float[Array, "k b"],
     cond: Cond,
+    anchor: Anchor | None = None,
 ) -> Refined:
     """Evaluate all ``states`` in one call and walk through ``times``, equation (1).
 
-    ``evaluate_at`` are the times of the states, except at the grid's end, where a prediction is not used.
+    ``evaluate_at`` are the times of the states, except at the grid's end, where a prediction is not used. With an
+    ``anchor`` the call is an anchored one.
     """
-    p = refiner(states, evaluate_at, cond)
-    used = jax.tree.map(lambda leaf: leaf[: len(times) - 1], p)
-    r = walk(process, form, states[0], used, times)
+    if anchor is None:
+        p = refiner(states, evaluate_at, cond)
+        used = jax.tree.map(lambda leaf: leaf[: len(times) - 1], p)
+        r = walk(process, form, states[0], used, times)
+    else:
+        before = lambda first, rest: jnp.concatenate([first[None], rest])
+        p = refiner(before(anchor.x, states), before(anchor.t, evaluate_at), cond)
+        used = jax.tree.map(lambda leaf: leaf[: len(times)], p)
+        r = walk(process, form, anchor.x, used, before(anchor.t, times))[1:]
     difference = r[: len(states)] - states
     error = jnp.sqrt(jnp.mean(difference**2, axis=tuple(range(2, states.ndim))))
     return Refined(r, p, error)

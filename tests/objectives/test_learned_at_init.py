@@ -17,6 +17,7 @@ from drf_jax.runs.distillation.draft_refine import DraftRefineStage
 from drf_jax.runs.distillation.stage import Setting
 from drf_jax.runs.teacher import Teacher
 from drf_jax.sampling import driffusion
+from drf_jax.sampling.anchored import AnchoredDrafter
 from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.refine import ParallelRefiner
@@ -55,7 +56,11 @@ def random_teacher(name, dtype):
     return Teacher(config, data, network, denoiser, "")
 
 
-MODES = {build.DraftRefine: ConservativeDrafter, build.DraftRefineAggressive: AggressiveDrafter}
+MODES = {
+    build.DraftRefine: ConservativeDrafter,
+    build.DraftRefineAggressive: AggressiveDrafter,
+    build.DraftRefineAnchored: lambda denoiser, form: AnchoredDrafter(denoiser.process, form),
+}
 
 
 def student_of(teacher, form, method=build.DraftRefine, **options):

@@ -1,19 +1,26 @@
 """The training-free draft–refine sampler (`drf_jax.sampling.driffusion`)."""
 
 import dataclasses
+from collections.abc import Callable
 
 from drf_jax.config import at_least, choose
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
-from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter
+from drf_jax.sampling.anchored import AnchoredDrafter
+from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter, Drafter
 from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method, driffusion_method
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.sampling.transition import FORMS
 
-DRAFTERS = {"conservative": ConservativeDrafter, "aggressive": AggressiveDrafter}
+DRAFTERS: dict[str, Callable[..., Drafter]] = {
+    "conservative": ConservativeDrafter,
+    "aggressive": AggressiveDrafter,
+    "anchored": lambda denoiser, *options: AnchoredDrafter(denoiser.process, *options),
+}
+"""Mode -> its drafter, of a denoiser and as many as wanted of form and order."""
 
 
 @dataclasses.dataclass(frozen=True)

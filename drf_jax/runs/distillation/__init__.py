@@ -16,6 +16,7 @@ from drf_jax.runs.distillation.step import StepStage
 STAGES: dict[type, Callable[[Any, Setting], tuple[Stage, ...]]] = {
     build.DraftRefine: lambda spec, setting: (DraftRefineStage(spec, setting),),
     build.DraftRefineAggressive: lambda spec, setting: (DraftRefineStage(spec, setting),),
+    build.DraftRefineAnchored: lambda spec, setting: (DraftRefineStage(spec, setting),),
     build.Step: lambda spec, setting: (StepStage(spec, setting),),
     build.Progressive: progressive_stages,
     build.ConsistencyDistillation: lambda spec, setting: (ConsistencyStage(spec, setting),),

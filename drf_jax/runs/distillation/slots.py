@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
 from drf_jax import build
 from drf_jax.networks.ahead import AheadNetwork
@@ -22,7 +23,7 @@ from drf_jax.networks.transfer import (
     refiner_from_teacher,
     target_drafter_from_teacher,
 )
-from drf_jax.sampling.learned import Aggressive, Conservative, Student
+from drf_jax.sampling.learned import Aggressive, Anchored, Conservative, Student
 from drf_jax.typing import Network, Params, PRNGKey
 
 
@@ -70,12 +71,12 @@ DRAFTERS: dict[str, DrafterKind] = {
 }
 
 
-def mixer(backbone: Backbone, spec: build.DraftRefine) -> CrossDraft | None:
-    """The cross-draft attention of a config."""
+def mixer(backbone: Backbone, spec: build.DraftRefine, states: int) -> CrossDraft | None:
+    """The cross-draft attention of a config between so many states."""
     if spec.cross_draft == "none":
         return None
     heads, dtype = backbone.heads, backbone.dtype
-    return CrossDraft(spec.drafts, heads, dtype, spec.cross_draft, spec.cross_draft_width)
+    return CrossDraft(states, heads, dtype, spec.cross_draft, spec.cross_draft_width)
 
 
 class ConservativeMode:
@@ -84,7 +85,7 @@ class ConservativeMode:
     def student(self, backbone, spec, **shared):
         kind = DRAFTERS[spec.drafter]
         drafter, evaluations = kind.network(backbone, spec.drafts), kind.evaluations(spec.drafts)
-        refiner = RefineNetwork(backbone, spec.drafts, mixer(backbone, spec))
+        refiner = RefineNetwork(backbone, spec.drafts, mixer(backbone, spec, spec.drafts))
         return Conservative(drafter, refiner, evaluations=evaluations, **shared)
 
     def start(self, student, spec, source, inputs, key):
@@ -105,7 +106,9 @@ class AggressiveMode:
     name = "learned-aggressive"
 
     def student(self, backbone, spec, **shared):
-        return Aggressive(AheadNetwork(backbone, spec.drafts, mixer(backbone, spec)), **shared)
+        return Aggressive(
+            AheadNetwork(backbone, spec.drafts, mixer(backbone, spec, spec.drafts)), **shared
+        )
 
     def start(self, student, spec, source, inputs, key):
         states, times, cond = (inputs[k] for k in ("states", "times", "cond"))
@@ -116,7 +119,26 @@ class AggressiveMode:
         return rounds + 1
 
 
+class AnchoredMode:
+    name = "learned-anchored"
+
+    def student(self, backbone, spec, **shared):
+        states = spec.drafts + 1
+        network = AheadNetwork(backbone, states, mixer(backbone, spec, states), spec.drafts)
+        return Anchored(network, **shared)
+
+    def start(self, student, spec, source, inputs, key):
+        before = lambda first, rest: jnp.concatenate([inputs[first][None], inputs[rest]])
+        states, times = before("x", "states"), before("t", "times")
+        params = student.network.init(key, states, times, inputs["cond"])["params"]
+        return {"network": ahead_from_teacher(params, source, student.drafts)}
+
+    def calls(self, rounds):
+        return rounds
+
+
 MODES: dict[type, Mode] = {
     build.DraftRefine: ConservativeMode(),
     build.DraftRefineAggressive: AggressiveMode(),
+    build.DraftRefineAnchored: AnchoredMode(),
 }

@@ -1,0 +1,93 @@
+"""Anchored draft–refine: one call a round, which sees the anchor itself beside the drafts.
+
+An aggressive drafter saves the call at the anchor, and its round starts at a draft that nobody evaluated. Here the
+anchor x at t_0 is one more state of the round's only call,
+
+    d_1 … d_K at t_1 … t_K                       drafted with what the call before predicted, without a call
+    p_0, p_1 … p_K = f(x, d_1 … d_K)             the round's call
+    r_1 = S̃(x, p_0, t_0 → t_1),  r_{j+1} = S̃(r_j, p_j, t_j → t_{j+1})
+
+so its first step is the serial sampler's own, a round takes K + 1 steps, and there is no call before the first round:
+the first drafts know nothing but the noise, of which the best prediction is its own mean,
+
+    p = (x0 = 0, ε = x / σ).                                                                            (1)
+
+N steps take ⌈N / (K + 1)⌉ sequential calls, as many as a serial sampler's with K + 1 times longer steps.
+
+`AnchoredDrafter` is training-free: it walks with the last predictions, as the aggressive one does. `LookaheadDrafter`
+drafts with K predictions that the network made ahead (`drf_jax.sampling.ahead`).
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from drf_jax import pytree
+from drf_jax.denoiser import static
+from drf_jax.process.prediction import Prediction, expand
+from drf_jax.process.schedule import Process
+from drf_jax.sampling import history
+from drf_jax.sampling.ahead import AheadRefiner
+from drf_jax.sampling.draft import extrapolated_walk, stack
+from drf_jax.sampling.transition import reuse
+from drf_jax.typing import State, Time
+
+
+def from_noise(process: Process, x: State, t: Time) -> Prediction:
+    """Equation (1)."""
+    return Prediction(jnp.zeros_like(x), x / expand(process.sigma(t), x))
+
+
+@pytree.register
+@dataclasses.dataclass(frozen=True)
+class AnchoredDrafter:
+    """Training-free; ``form`` and ``order`` are those of `drf_jax.sampling.draft.AggressiveDrafter`."""
+
+    process: Process = static()
+    form: str = dataclasses.field(default="noise", metadata={"static": True})
+    order: int = dataclasses.field(default=1, metadata={"static": True})
+    calls: ClassVar[int] = 0
+    evaluations: ClassVar[int] = 0
+    initial_calls: ClassVar[int] = 0
+    initial_evaluations: ClassVar[int] = 0
+    extra_steps: ClassVar[int] = 1
+    anchored: ClassVar[bool] = True
+
+    def start(self, x, t, cond):
+        p = from_noise(self.process, x, t)
+        return history.push(history.empty(self.order, x), t[None], stack(p))
+
+    def __call__(self, process, memory, x, times, cond):
+        return extrapolated_walk(process, self.form, memory, x, times), memory
+
+    def remember(self, memory, times, predictions):
+        return history.push(memory, times, predictions)
+
+
+@pytree.register
+@dataclasses.dataclass(frozen=True)
+class LookaheadDrafter:
+    """Drafts with what ``refiner`` predicted ahead; the memory is these K predictions."""
+
+    refiner: AheadRefiner
+    drafts: int = static()
+    form: str = static()
+    calls: ClassVar[int] = 0
+    evaluations: ClassVar[int] = 0
+    initial_calls: ClassVar[int] = 0
+    initial_evaluations: ClassVar[int] = 0
+    extra_steps: ClassVar[int] = 1
+    anchored: ClassVar[bool] = True
+
+    def start(self, x, t, cond):
+        p = from_noise(self.refiner.process, x, t)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.drafts, *leaf.shape)), p)
+
+    def __call__(self, process, memory, x, times, cond):
+        jump = lambda q, u: reuse(process, self.form, x, q, times[0], u)
+        return jax.vmap(jump)(memory, times[1:]), memory
+
+    def remember(self, memory, times, predictions):
+        return jax.tree.map(lambda leaf: leaf[self.drafts + 1 :], predictions)
