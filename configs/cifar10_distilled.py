@@ -17,8 +17,8 @@ Published FID on CIFAR-10, which is what to reach (with 50,000 samples and the I
 ===========================  =====================  ===========================================
 
 For ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored``, ``step``, ``lcm``, ``lcm_lora`` and
-``adversarial`` no figure on CIFAR-10 is known to us. For eight H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU
-(``method=progressive,smoke``), and wants any small teacher, such as ``configs/digits.py:smoke``.
+``adversarial`` no figure on CIFAR-10 is known to us. For eight H100. Not yet run. ``smoke`` trains for a few updates,
+in seconds on a CPU (``method=progressive,smoke``), and wants any small teacher, such as ``configs/digits.py:smoke``.
 """
 
 from ml_collections import ConfigDict

@@ -251,13 +251,14 @@ def sample(
       record: also return all drafts and refined states.
 
     Raises:
-      UserError: unknown form, or refinements outside 1 … drafts.
+      UserError: unknown form, or refinements outside 1 … the states of a call.
     """
     if form not in FORMS:
         raise UserError(f"form = {form!r}: choose one of {list(FORMS)}")
-    if not 1 <= refinements <= rounds.drafts:
-        raise UserError(f"refinements = {refinements}: choose 1 to drafts = {rounds.drafts}")
-    k, b = rounds.drafts, x.shape[0]
+    k, b, most = rounds.drafts, x.shape[0], evaluated(drafter, rounds.drafts)
+    if not 1 <= refinements <= most:
+        limit = "drafts + 1" if drafter.anchored else "drafts"
+        raise UserError(f"refinements = {refinements}: choose 1 to {limit} = {most}")
 
     def body(carry, nodes):
         x, memory = carry

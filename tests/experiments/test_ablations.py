@@ -11,7 +11,8 @@ from drf_jax.evaluation.report import row
 from drf_jax.workdir import flatten
 
 DATA = ("digits", "fashion_mnist32", "emoji64", "cifar10")
-REPETITIONS = {"form=noise", "drafts=5", "aggressive+drafts=4"}
+MODES = ("aggressive", "anchored")
+REPETITIONS = {"form=noise", "drafts=5", "aggressive+drafts=4", "anchored+drafts=3"}
 """Of the configs' own values."""
 
 
@@ -35,14 +36,14 @@ def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, 
     assert listed.ABLATIONS.keys() - found.keys() == REPETITIONS & listed.ABLATIONS.keys()
     configs = {name: flatten(listed.changed(student)) for name, student in found.items()}
     for name, config in configs.items():
-        default = configs["aggressive" if name.startswith("aggressive") else "learned"]
+        default = configs[next((m for m in MODES if name.startswith(m)), "learned")]
         differ = {key for key in config if config[key] != default.get(key)}
         if name == "step":
             assert config["method.steps"] == 4
             continue
         assert differ - {"method.features"} == set(found[name].changes) - {"method.features"}
         changes = len(differ - {"method.features"}) + (found[name].source is not None)
-        assert changes == (name not in ("learned", "aggressive"))
+        assert changes == (name not in ("learned", *MODES))
 
 
 def test_what_is_not_possible_is_left_out(ablations, options):

@@ -10,9 +10,10 @@ import pytest
 from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced, round_loss
 from drf_jax.process.schedule import CosineVP
 from drf_jax.sampling.ahead import AheadRefiner
+from drf_jax.sampling.anchored import from_noise
 from drf_jax.sampling.driffusion import make_rounds, sample
 from drf_jax.sampling.grid import uniform
-from drf_jax.sampling.learned import Aggressive, Conservative
+from drf_jax.sampling.learned import Aggressive, Anchored, Conservative
 
 K, ROUNDS, B = 2, 3, 4
 PROCESS = CosineVP()
@@ -37,7 +38,7 @@ class Drafter:
 
 @dataclasses.dataclass(frozen=True)
 class Refiner:
-    """``outputs`` K: of the drafts; 2 K: of the next round's too."""
+    """``outputs`` K: of the drafts; 2 K, or with an anchor 2 K + 1: of the next round's too."""
 
     outputs: int
 
@@ -56,6 +57,10 @@ STUDENTS = {
     ),
     "aggressive": (
         Aggressive(Refiner(2 * K), PROCESS, "v", "noise", K),
+        {"network": REFINER},
+    ),
+    "anchored": (
+        Anchored(Refiner(2 * K + 1), PROCESS, "v", "noise", K),
         {"network": REFINER},
     ),
 }
@@ -93,17 +98,22 @@ def test_on_policy_walks_the_rounds_that_the_sampler_walks(name):
     assert np.all(objective(params, None, moved, jax.random.key(0))[1]["refine"] > 1e-8)
 
 
-def test_teacher_forced_remembers_a_call_at_the_teachers_states():
-    student, params, cond = setting("aggressive")
+@pytest.mark.parametrize("name", ["aggressive", "anchored"])
+def test_teacher_forced_remembers_a_call_at_the_teachers_states(name):
+    student, params, cond = setting(name)
+    m, anchored = student.steps, name == "anchored"
     grid = grid_of(student)
     states, times = normal(len(grid), B, 2, 2, key=5), np.array(grid)
     refiner = AheadRefiner(params["network"], student.network, PROCESS, "v")
 
     def by_hand(r):
-        before = [max(r * K - K + 1 + j, 0) for j in range(K)]
+        before = [max(r * m - m + (not anchored) + j, 0) for j in range(m)]
         at = lambda index: jnp.tile(jnp.asarray(times[np.array(index)])[:, None], (1, B))
-        q = jax.tree.map(lambda leaf: leaf[K:], refiner(states[np.array(before)], at(before), cond))
-        index = list(range(r * K, r * K + K + 1))
+        q = jax.tree.map(lambda leaf: leaf[m:], refiner(states[np.array(before)], at(before), cond))
+        if anchored and r == 0:  # nothing was called before
+            still = from_noise(PROCESS, states[0], at([0])[0])
+            q = jax.tree.map(lambda leaf: jnp.stack([leaf] * K), still)
+        index = list(range(r * m, r * m + m + 1))
         targets = states[np.array(index[1:])]
         rest = (targets, at(index), grid[-2], cond, 1.0)
         return round_loss(student, params, q, states[index[0]], *rest)[0]
