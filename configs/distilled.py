@@ -77,6 +77,8 @@ def distilled(
     config.seed = 0
     config.teacher = teacher
     design = DESIGN if name.startswith("draft_refine") else {}
+    if name == "draft_refine_anchored":
+        design = design | {"reference": "draft"}
     config.method = {"name": name, **design, **methods[name]}
     config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}

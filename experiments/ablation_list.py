@@ -58,13 +58,15 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "aggressive+end_weight=10": (AGGRESSIVE, {"end_weight": 10.0}),
     "anchored+end_weight=10": (ANCHORED, {"end_weight": 10.0}),
     "anchored+form=data": (ANCHORED, {"form": "data"}),
+    "anchored+reference=anchor": (ANCHORED, {"reference": "anchor"}),
+    "anchored+reference=anchor+source=step": (ANCHORED, {"reference": "anchor", "source": STEP}),
     "high_frequency_weight=1": (CONSERVATIVE, {"high_frequency_weight": 1.0}),
     "high_frequency_weight=10": (CONSERVATIVE, {"high_frequency_weight": 10.0}),
     "perceptual_weight=0.01": (CONSERVATIVE, {"perceptual_weight": 0.01, "features": ADVERSARY}),
     "perceptual_weight=0.1": (CONSERVATIVE, {"perceptual_weight": 0.1, "features": ADVERSARY}),
 }
 """Name -> method, and what differs from its config. Each is one change of the conservative student, ``learned``, of the
-aggressive or of the anchored one; ``step`` is the control."""
+aggressive or of the anchored one, or as many as its name has; ``step`` is the control."""
 
 
 def ablations(o: Options, calls: int) -> dict[str, Student]:

@@ -29,6 +29,7 @@ PATH = "config.method"
 UNGUIDED = (1.0, 1.0)
 CROSS_DRAFT = dict.fromkeys((*PLACES, "none"))
 DRAFTERS = dict.fromkeys(("heads", "target"))
+REFERENCES = dict.fromkeys(("draft", "anchor"))
 SHARES = dict.fromkeys(("none", "trunk"))
 DTYPES = dict.fromkeys(("float32", "float16"))
 
@@ -152,9 +153,18 @@ class DraftRefineAggressive(DraftRefine):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftRefineAnchored(DraftRefineAggressive):
     """The same, but the call also sees the anchor (`drf_jax.sampling.anchored`): one sequential call and ``drafts`` + 1
-    steps a round."""
+    steps a round.
 
+    ``reference`` says what a draft's output is: a prediction of its own (``draft``), or a correction of the anchor's
+    (``anchor``), so that the student starts as the serial sampler of its source, in as many steps as rounds.
+    """
+
+    reference: str = "draft"
     family: ClassVar[str] = "learned-anchored"
+
+    def __post_init__(self):
+        super().__post_init__()
+        choose(REFERENCES, self.reference, f"{PATH}.reference")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

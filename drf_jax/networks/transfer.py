@@ -100,6 +100,18 @@ def ahead_from_teacher(params: Params, teacher_params: Params, drafts: int) -> P
     return overlay(params, source, own=rf"trunk/mix_\d+/|{GUIDANCE}")
 
 
+def correcting_from_teacher(params: Params, teacher_params: Params, drafts: int) -> Params:
+    """``CorrectingNetwork`` parameters that give the teacher's output at the anchor and correct nothing.
+
+    Args:
+      params: freshly initialised parameters of the network.
+      teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone.
+      drafts: number of heads K that look ahead.
+    """
+    source = {**teacher_params, "ahead": repeated(teacher_params["head"], drafts)}
+    return overlay(params, source, own=rf"trunk/mix_\d+/|^correction/|{GUIDANCE}")
+
+
 def repeated(params: Params, drafts: int) -> Params:
     """With a leading axis of ``drafts`` copies."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (drafts, *leaf.shape)), params)

@@ -14,6 +14,14 @@ the first drafts know nothing but the noise, of which the best prediction is its
 
 N steps take ⌈N / (K + 1)⌉ sequential calls, as many as a serial sampler's with K + 1 times longer steps.
 
+With a `CorrectingRefiner` the drafts' outputs e_j are corrections, in units of the velocity, of the jump that the
+anchor's prediction is: p_j passes through the jump's state at t_j,
+
+    s_j = α_j p_0.x0 + σ_j p_0.ε,    v_j = α_j p_0.ε − σ_j p_0.x0 + e_j,    p_j = (x0, ε) of (s_j, v_j)          (2)
+
+so with e = 0 the round is one step of a serial sampler with the anchor's prediction, whatever the drafts are: a system
+that starts as a step-distilled student is that student at the start.
+
 `AnchoredDrafter` is training-free: it walks with the last predictions, as the aggressive one does. `LookaheadDrafter`
 drafts with K predictions that the network made ahead (`drf_jax.sampling.ahead`).
 """
@@ -26,13 +34,19 @@ import jax.numpy as jnp
 
 from drf_jax import pytree
 from drf_jax.denoiser import static
-from drf_jax.process.prediction import Prediction, expand
+from drf_jax.process.prediction import (
+    Prediction,
+    expand,
+    from_output,
+    network_input,
+    to_output,
+)
 from drf_jax.process.schedule import Process
 from drf_jax.sampling import history
 from drf_jax.sampling.ahead import AheadRefiner
 from drf_jax.sampling.draft import extrapolated_walk, stack
-from drf_jax.sampling.transition import reuse
-from drf_jax.typing import State, Time
+from drf_jax.sampling.transition import reuse, skip
+from drf_jax.typing import Network, Params, State, Time
 
 
 def from_noise(process: Process, x: State, t: Time) -> Prediction:
@@ -68,10 +82,39 @@ class AnchoredDrafter:
 
 @pytree.register
 @dataclasses.dataclass(frozen=True)
+class CorrectingRefiner:
+    """Equation (2): ``f(states [k + 1, b, …], times, cond) -> [2k + 1, b, …]``, p_0 and q read as ``output``."""
+
+    params: Params
+    network: Network = static()
+    process: Process = static()
+    output: str = static()
+
+    def __call__(self, states, times, cond):
+        k = len(states) - 1
+        alpha, sigma = self.process.alpha(times), self.process.sigma(times)
+        out = self.network.apply(
+            {"params": self.params},
+            network_input(self.output, states, alpha, sigma),
+            self.process.network_time(times),
+            cond,
+        )
+        first = from_output(self.output, out[0], states[0], alpha[0], sigma[0])
+        jump = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (k, *leaf.shape)), first)
+        v = to_output("v", jump, alpha[1:], sigma[1:]) + out[1 : k + 1]
+        drafts = from_output("v", v, skip(self.process, jump, times[1:]), alpha[1:], sigma[1:])
+        last = (jnp.broadcast_to(x[-1], (k, *x.shape[1:])) for x in (states, alpha, sigma))
+        ahead = from_output(self.output, out[k + 1 :], *last)
+        join = lambda p_0, p, q: jnp.concatenate([p_0[None], p, q])
+        return jax.tree.map(join, first, drafts, ahead)
+
+
+@pytree.register
+@dataclasses.dataclass(frozen=True)
 class LookaheadDrafter:
     """Drafts with what ``refiner`` predicted ahead; the memory is these K predictions."""
 
-    refiner: AheadRefiner
+    refiner: AheadRefiner | CorrectingRefiner
     drafts: int = static()
     form: str = static()
     calls: ClassVar[int] = 0

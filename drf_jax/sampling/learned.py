@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool
 from drf_jax.process.prediction import expand
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.ahead import AheadDrafter, AheadRefiner
-from drf_jax.sampling.anchored import LookaheadDrafter
+from drf_jax.sampling.anchored import CorrectingRefiner, LookaheadDrafter
 from drf_jax.sampling.draft import Drafter, LearnedDrafter
 from drf_jax.sampling.refine import LearnedRefiner, Refiner
 from drf_jax.typing import Cond, Drafts, Network, Params, Times
@@ -113,13 +113,15 @@ class Anchored:
     output: str
     form: str
     drafts: int
+    refiner: type[AheadRefiner] | type[CorrectingRefiner] = AheadRefiner
+    """What reads the network's outputs."""
 
     @property
     def steps(self) -> int:
         return self.drafts + 1
 
-    def slots(self, params: Params) -> tuple[LookaheadDrafter, AheadRefiner]:
-        refiner = AheadRefiner(params["network"], self.network, self.process, self.output)
+    def slots(self, params: Params) -> tuple[LookaheadDrafter, Refiner]:
+        refiner = self.refiner(params["network"], self.network, self.process, self.output)
         return LookaheadDrafter(refiner, self.drafts, self.form), refiner
 
     @property

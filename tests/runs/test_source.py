@@ -87,6 +87,26 @@ def test_with_one_draft_it_takes_the_ddim_steps_of_its_source(teacher, method, r
     assert np.abs(other - expected).max() > 1e-2
 
 
+@pytest.mark.parametrize("form", ["noise", "data"])
+def test_what_corrects_the_anchor_s_prediction_starts_as_its_source(teacher, form, float64):
+    """As many calls as the step-distilled student's steps, and its very images, whatever the drafts are."""
+    step = stage_of(teacher, StepStage, build.Step(steps=N, trajectories=1, teacher_steps=12))
+    source = drawn(jax.eval_shape(step.init, teacher.denoiser.params, jax.random.key(0)), 1)
+    spec = build.DraftRefineAnchored(
+        rounds=N, drafts=2, trajectories=1, teacher_steps=12, form=form, reference="anchor"
+    )
+    student = stage_of(teacher, DraftRefineStage, spec)
+    params = jax.jit(student.init)(source, jax.random.key(2))
+    noise = jax.random.normal(jax.random.key(1), (2, 8, 8, 1), jnp.float64)
+    cond = {"label": jnp.array([3, 10])}
+    expected, _ = sampled(step, source, noise, cond)
+    found, made = sampled(student, params, noise, cond)
+    assert (made.sequential_calls, made.network_evaluations) == (N, 3 * N)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    assert np.abs(sampled(student, moved, noise, cond)[0] - expected).max() > 1e-2
+
+
 @pytest.fixture
 def float64():
     with jax.enable_x64(True):

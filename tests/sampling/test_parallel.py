@@ -1,19 +1,23 @@
 """Drafts over devices: the single device's images, with one exchange a round."""
 
+import dataclasses
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from drf_jax import pytree
 from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
 from drf_jax.networks.dit import DiT
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.process.mixture import GaussianMixture
+from drf_jax.process.prediction import from_output
 from drf_jax.process.schedule import VE, CosineVP
 from drf_jax.sampling import driffusion, grid
 from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter
@@ -162,3 +166,36 @@ def test_a_batch_that_does_not_split_is_refused():
     run, slots = sampler(mixture(), AggressiveDrafter, 4)
     with pytest.raises(UserError, match="batch of 3: the mesh's data = 2"):
         run(draft_parallel(slots, PROCESS, make_mesh(2, 4)), noise(3))
+
+
+@custom_partitioning
+def kernel(x):
+    """Stands for a hand-written kernel, such as cuDNN's attention: the compiler cannot split it."""
+    return jnp.tanh(x)
+
+
+def refuse(*args):
+    raise AssertionError("the kernel is to be split")
+
+
+kernel.def_partition(
+    partition=refuse, infer_sharding_from_operands=refuse, sharding_rule="b d -> b d"
+)
+
+
+@pytree.register
+@dataclasses.dataclass(frozen=True)
+class WithKernel:
+    scale: jax.Array
+
+    def __call__(self, x, t, cond):
+        return from_output("x0", kernel(self.scale * x), x, PROCESS.alpha(t), PROCESS.sigma(t))
+
+
+def test_a_kernel_that_cannot_be_split_is_called_on_each_device():
+    denoiser, mesh = WithKernel(jnp.asarray(0.5)), make_mesh(2, 4)
+    states = jax.random.normal(jax.random.key(0), (5, 2, 3), jnp.float64)
+    times = jnp.broadcast_to(jnp.linspace(0.8, 0.4, 5)[:, None], (5, 2))
+    run = jax.jit(lambda denoiser, *args: DraftParallelRefiner(denoiser, PROCESS, mesh)(*args))
+    spread = run(denoiser, states, times, None)
+    np.testing.assert_allclose(spread.x0, jnp.tanh(0.5 * states), atol=1e-10)

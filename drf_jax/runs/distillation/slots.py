@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from drf_jax import build
 from drf_jax.networks.ahead import AheadNetwork
+from drf_jax.networks.correcting import CorrectingNetwork
 from drf_jax.networks.cross_draft import CrossDraft
 from drf_jax.networks.drafter import DraftNetwork
 from drf_jax.networks.network import Backbone
@@ -19,10 +20,12 @@ from drf_jax.networks.refiner import RefineNetwork
 from drf_jax.networks.target_drafter import TargetDraftNetwork
 from drf_jax.networks.transfer import (
     ahead_from_teacher,
+    correcting_from_teacher,
     drafter_from_teacher,
     refiner_from_teacher,
     target_drafter_from_teacher,
 )
+from drf_jax.sampling.anchored import CorrectingRefiner
 from drf_jax.sampling.learned import Aggressive, Anchored, Conservative, Student
 from drf_jax.typing import Network, Params, PRNGKey
 
@@ -124,14 +127,18 @@ class AnchoredMode:
 
     def student(self, backbone, spec, **shared):
         states = spec.drafts + 1
-        network = AheadNetwork(backbone, states, mixer(backbone, spec, states), spec.drafts)
-        return Anchored(network, **shared)
+        mix = mixer(backbone, spec, states)
+        if spec.reference == "anchor":
+            network = CorrectingNetwork(backbone, spec.drafts, mix)
+            return Anchored(network, refiner=CorrectingRefiner, **shared)
+        return Anchored(AheadNetwork(backbone, states, mix, spec.drafts), **shared)
 
     def start(self, student, spec, source, inputs, key):
         before = lambda first, rest: jnp.concatenate([inputs[first][None], inputs[rest]])
         states, times = before("x", "states"), before("t", "times")
         params = student.network.init(key, states, times, inputs["cond"])["params"]
-        return {"network": ahead_from_teacher(params, source, student.drafts)}
+        start = correcting_from_teacher if spec.reference == "anchor" else ahead_from_teacher
+        return {"network": start(params, source, student.drafts)}
 
     def calls(self, rounds):
         return rounds
