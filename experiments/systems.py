@@ -77,8 +77,12 @@ class System:
         return driffusion.cost(self.drafter, self.rounds, refinements)
 
 
+PAPER = ("conservative", "aggressive")
+"""DRiffusion's modes."""
+
+
 def training_free(teacher: Teacher, grid: Grid, drafts: int) -> list[System]:
-    """Both modes in both forms, on the teacher's own grid."""
+    """Both of the paper's modes in both forms, on the teacher's own grid."""
     denoiser, process = teacher.denoiser, teacher.denoiser.process
     return [
         System(
@@ -93,7 +97,7 @@ def training_free(teacher: Teacher, grid: Grid, drafts: int) -> list[System]:
             drafts,
             form,
         )
-        for mode, form in product(build.DRAFTERS, FORMS)
+        for mode, form in product(PAPER, FORMS)
     ]
 
 
