@@ -227,7 +227,10 @@ CONSERVATIVE = {"name": "driffusion", "mode": "conservative", "steps": 16, "draf
         ({**CONSERVATIVE, "refinements": 4}, ": refinements = 4: choose 1 to drafts = 3"),
         ({**CONSERVATIVE, "order": 0}, ": .*order = 0: must be at least 1"),
         ({**CONSERVATIVE, "form": "x"}, ": form = 'x': choose one of data, noise"),
-        ({**CONSERVATIVE, "mode": "bold"}, ": mode = 'bold': choose one of aggressive, conserv"),
+        (
+            {**CONSERVATIVE, "mode": "bold"},
+            ": mode = 'bold': choose one of aggressive, anchored, conserv",
+        ),
         ({**CONSERVATIVE, "draft": 1}, r"\.draft: unknown key; allowed: steps, drafts, mode"),
         ({"name": "serial"}, r"\.steps is missing; it must be int"),
         ({"name": "serial", "steps": 0}, ": steps = 0: a grid needs at least 1 step"),

@@ -1,9 +1,5 @@
 """The experiment on the number of drafts, on an untrained teacher."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import jax
 import pytest
 
@@ -13,18 +9,10 @@ from drf_jax.denoiser import Denoiser
 from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.runs.teacher import Teacher
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
-def drafts():
-    path = ROOT / "experiments" / "drafts.py"
-    spec = importlib.util.spec_from_file_location("drafts_experiment", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def drafts(experiment):
+    return experiment("drafts")
 
 
 @pytest.fixture(scope="module")

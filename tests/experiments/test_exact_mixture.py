@@ -1,22 +1,15 @@
 """The exact-denoiser figures, in small."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
 from drf_jax.evaluation.report import read_results
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    path = ROOT / "experiments" / "exact_mixture.py"
-    spec = importlib.util.spec_from_file_location("exact_mixture", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def written(experiment, tmp_path_factory):
+    module = experiment("exact_mixture")
     out = tmp_path_factory.mktemp("exact_mixture")
     module.main(samples=48, seed=0, smoke=True, out=out, command="as tested")
     return out
