@@ -26,7 +26,7 @@ from drf_jax.errors import UserError
 from drf_jax.process.gaussian import prior
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.draft import Drafter
-from drf_jax.sampling.driffusion import Nodes, Rounds, first_pass, start
+from drf_jax.sampling.driffusion import Nodes, Rounds, evaluated, first_pass, start
 from drf_jax.sampling.refine import Refiner
 from drf_jax.sampling.transition import FORMS, reuse
 from drf_jax.typing import Cond, State
@@ -60,8 +60,9 @@ def advance(
     """One round: the next carry and the preview, equation (1)."""
     x, memory = carry
     made = first_pass(process, form, drafter, refiner, memory, x, nodes, last_interior, cond)
-    # What follows the K-th prediction, if anything, is for the drafter.
-    last = jax.tree.map(lambda leaf: leaf[len(made.drafts) - 1], made.refined.predictions)
+    # What follows the prediction of the last draft, if anything, is for the drafter.
+    index = evaluated(drafter, len(made.drafts)) - 1
+    last = jax.tree.map(lambda leaf: leaf[index], made.refined.predictions)
     t = made.times[-1]
     preview = reuse(process, form, made.refined.states[-1], last, t, jnp.full_like(t, end))
     return made.carry, preview

@@ -14,6 +14,7 @@ from drf_jax.process.gaussian import prior
 from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.schedule import CosineVP
 from drf_jax.sampling import driffusion, grid
+from drf_jax.sampling.anchored import AnchoredDrafter
 from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.streaming import Preview, Streamer, previews, streamer
@@ -39,8 +40,12 @@ def slots(drafter, drafts=3, steps=14):
     return drafter, ParallelRefiner(mixture), PROCESS, rounds
 
 
+def anchored(mixture):
+    return AnchoredDrafter(mixture.process)
+
+
 @pytest.mark.parametrize("form", ["noise", "data"])
-@pytest.mark.parametrize("drafter", [ConservativeDrafter, AggressiveDrafter])
+@pytest.mark.parametrize("drafter", [ConservativeDrafter, AggressiveDrafter, anchored])
 def test_the_last_preview_is_the_sampler_s_result(drafter, form):
     args = slots(drafter)
     x = prior(PROCESS, noise())
@@ -51,8 +56,9 @@ def test_the_last_preview_is_the_sampler_s_result(drafter, form):
     np.testing.assert_allclose(made[-1].x, result.x, atol=1e-12)
 
 
-def test_a_preview_is_the_refined_x0_and_they_approach_the_result():
-    args = slots(ConservativeDrafter)
+@pytest.mark.parametrize("drafter", [ConservativeDrafter, anchored])
+def test_a_preview_is_the_refined_x0_and_they_approach_the_result(drafter):
+    args = slots(drafter)
     x = prior(PROCESS, noise())
     made = np.stack([p.x for p in previews(*args, x)])
     refined = driffusion.sample(*args, x, record=True).trace.refined

@@ -8,7 +8,7 @@ features of state j and c_j its conditioning vector,
     q_j = ahead_j(f_K, c_K)               j = 1 .. K          for the next round's drafts
 
 What e_j corrects is the sampler's matter (`drf_jax.sampling.anchored.CorrectingRefiner`). Started by
-``transfer.correcting_from_teacher`` the drafts change nothing, and the network is its source at the anchor.
+``transfer.ahead_from_teacher`` the drafts change nothing, and the network is its source at the anchor.
 """
 
 import flax.linen as nn

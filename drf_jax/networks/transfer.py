@@ -91,17 +91,7 @@ def refiner_from_teacher(params: Params, teacher_params: Params) -> Params:
 def ahead_from_teacher(params: Params, teacher_params: Params, drafts: int) -> Params:
     """``AheadNetwork`` parameters that give the teacher's output for every draft, and the last one's for what follows.
 
-    Args:
-      params: freshly initialised parameters of the network.
-      teacher_params: parameters of the ``DenoisingNetwork`` with the same backbone.
-      drafts: number of heads K that look ahead.
-    """
-    source = {**teacher_params, "ahead": repeated(teacher_params["head"], drafts)}
-    return overlay(params, source, own=rf"trunk/mix_\d+/|{GUIDANCE}")
-
-
-def correcting_from_teacher(params: Params, teacher_params: Params, drafts: int) -> Params:
-    """``CorrectingNetwork`` parameters that give the teacher's output at the anchor and correct nothing.
+    Of a ``CorrectingNetwork``: those that give the teacher's output at the anchor and correct nothing.
 
     Args:
       params: freshly initialised parameters of the network.

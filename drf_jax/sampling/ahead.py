@@ -18,8 +18,9 @@ import jax.numpy as jnp
 
 from drf_jax import pytree
 from drf_jax.denoiser import static
-from drf_jax.process.prediction import from_output, network_input
+from drf_jax.process.prediction import from_output
 from drf_jax.process.schedule import Process
+from drf_jax.sampling.refine import outputs
 from drf_jax.sampling.transition import reuse
 from drf_jax.typing import Network, Params
 
@@ -38,13 +39,7 @@ class AheadRefiner:
     output: str = static()
 
     def __call__(self, states, times, cond):
-        alpha, sigma = self.process.alpha(times), self.process.sigma(times)
-        out = self.network.apply(
-            {"params": self.params},
-            network_input(self.output, states, alpha, sigma),
-            self.process.network_time(times),
-            cond,
-        )
+        out, alpha, sigma = outputs(self, states, times, cond)
         index = jnp.minimum(jnp.arange(len(out)), len(states) - 1)
         return from_output(self.output, out, states[index], alpha[index], sigma[index])
 

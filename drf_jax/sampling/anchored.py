@@ -34,17 +34,12 @@ import jax.numpy as jnp
 
 from drf_jax import pytree
 from drf_jax.denoiser import static
-from drf_jax.process.prediction import (
-    Prediction,
-    expand,
-    from_output,
-    network_input,
-    to_output,
-)
+from drf_jax.process.prediction import Prediction, expand, from_output, to_output
 from drf_jax.process.schedule import Process
 from drf_jax.sampling import history
 from drf_jax.sampling.ahead import AheadRefiner
 from drf_jax.sampling.draft import extrapolated_walk, stack
+from drf_jax.sampling.refine import outputs
 from drf_jax.sampling.transition import reuse, skip
 from drf_jax.typing import Network, Params, State, Time
 
@@ -92,13 +87,7 @@ class CorrectingRefiner:
 
     def __call__(self, states, times, cond):
         k = len(states) - 1
-        alpha, sigma = self.process.alpha(times), self.process.sigma(times)
-        out = self.network.apply(
-            {"params": self.params},
-            network_input(self.output, states, alpha, sigma),
-            self.process.network_time(times),
-            cond,
-        )
+        out, alpha, sigma = outputs(self, states, times, cond)
         first = from_output(self.output, out[0], states[0], alpha[0], sigma[0])
         jump = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (k, *leaf.shape)), first)
         v = to_output("v", jump, alpha[1:], sigma[1:]) + out[1 : k + 1]

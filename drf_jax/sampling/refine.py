@@ -55,6 +55,30 @@ class ParallelRefiner:
         return jax.tree.map(lambda leaf: split_drafts(leaf, k), p)
 
 
+@runtime_checkable
+class LearnedSlot(Protocol):
+    """A slot with a network, whose outputs are read as ``output``."""
+
+    params: Params
+    network: Network
+    process: Process
+    output: str
+
+
+def outputs(
+    slot: LearnedSlot, states: Drafts, times: Times, cond: Cond
+) -> tuple[Float[Array, "out b *state"], Times, Times]:
+    """What the network of a learned slot says of ``states``, and the states' α and σ."""
+    alpha, sigma = slot.process.alpha(times), slot.process.sigma(times)
+    out = slot.network.apply(
+        {"params": slot.params},
+        network_input(slot.output, states, alpha, sigma),
+        slot.process.network_time(times),
+        cond,
+    )
+    return out, alpha, sigma
+
+
 @pytree.register
 @dataclasses.dataclass(frozen=True)
 class LearnedRefiner:
@@ -66,13 +90,7 @@ class LearnedRefiner:
     output: str = static()
 
     def __call__(self, states, times, cond):
-        alpha, sigma = self.process.alpha(times), self.process.sigma(times)
-        out = self.network.apply(
-            {"params": self.params},
-            network_input(self.output, states, alpha, sigma),
-            self.process.network_time(times),
-            cond,
-        )
+        out, alpha, sigma = outputs(self, states, times, cond)
         return from_output(self.output, out, states, alpha, sigma)
 
 

@@ -20,7 +20,6 @@ from drf_jax.networks.refiner import RefineNetwork
 from drf_jax.networks.target_drafter import TargetDraftNetwork
 from drf_jax.networks.transfer import (
     ahead_from_teacher,
-    correcting_from_teacher,
     drafter_from_teacher,
     refiner_from_teacher,
     target_drafter_from_teacher,
@@ -137,8 +136,7 @@ class AnchoredMode:
         before = lambda first, rest: jnp.concatenate([inputs[first][None], inputs[rest]])
         states, times = before("x", "states"), before("t", "times")
         params = student.network.init(key, states, times, inputs["cond"])["params"]
-        start = correcting_from_teacher if spec.reference == "anchor" else ahead_from_teacher
-        return {"network": start(params, source, student.drafts)}
+        return {"network": ahead_from_teacher(params, source, student.drafts)}
 
     def calls(self, rounds):
         return rounds
