@@ -112,3 +112,8 @@ def test_markdown_table_shows_the_deviation_beside_its_number():
         "| a | 1.5 ± 0.12 |",
         "| b | 2 |",
     ]
+
+
+def test_a_copy_without_its_history_is_told_its_commit(monkeypatch):
+    monkeypatch.setenv("DRF_COMMIT", "934612a")
+    assert git_commit() == "934612a"
