@@ -1,8 +1,8 @@
 """Every rival at equal training seconds: one command for the table of {method × sequential calls}.
 
     python experiments/rivals.py --data digits --seconds 60
-    python experiments/rivals.py --data fashion_mnist32 --data_dir ~/data --seconds 60 --jobs 2
-    python experiments/rivals.py --data emoji64 --arg captions,bf16 --seconds 120 --accelerators 8 --jobs 16
+    python experiments/rivals.py --data fashion_mnist32 --data_dir ~/data --seconds 60
+    python experiments/rivals.py --data emoji64 --arg captions,bf16 --seconds 120 --accelerators 8
     python experiments/rivals.py --data digits --only lcm --updates 2000         one student's rows
     python experiments/rivals.py --data digits --publish                         results/ and docs/pictures/
 

@@ -41,6 +41,7 @@ from drf_jax.plan.programs import programs
 from drf_jax.sharding import make_mesh
 from drf_jax.training.utilisation import peak_flops
 
+ROOT = Path(__file__).resolve().parents[1]
 TRACED = 5
 """Calls in a trace."""
 Entry = dict[str, Any]
@@ -190,7 +191,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_string("set", [], "KEY=VALUE of the configs; may be repeated")
     flags.DEFINE_integer("repeats", 20, "timed calls")
     flags.DEFINE_integer("kernels", 0, "so many kernels to show; 0: no trace")
-    flags.DEFINE_string("out", "runs/update_time.json", "results file")
+    flags.DEFINE_string("out", str(ROOT / "runs" / "update_time.json"), "results file")
     f = flags.FLAGS
 
     def run(_):
