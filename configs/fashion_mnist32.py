@@ -31,7 +31,8 @@ def get_config(arg: str = "") -> ConfigDict:
         "multipliers": (1, 2, 2),
         "blocks": 2,
         "attention": (False, True, True),
-        "heads": 4,
+        "heads": 2,  # of 40 features: cuDNN takes multiples of 8
+        "attention_backend": "auto",
         "dtype": "bfloat16" if "bf16" in options else "float32",
     }
     config.objective = {"weighting": "v", "times": "stratified", "cond_dropout": 0.1}

@@ -128,7 +128,7 @@ class UNet:
             raise UserError(
                 f"attention has {len(self.attention)} levels, multipliers {len(self.multipliers)}"
             )
-        for multiplier in self.multipliers:
+        for multiplier in self._attending:
             if self.width * multiplier % self.heads:
                 raise UserError(
                     f"width={self.width} times {multiplier} is not a multiple of heads={self.heads}"
@@ -146,9 +146,14 @@ class UNet:
         return 4 * self.width
 
     @property
-    def head_widths(self) -> tuple[int, ...]:
+    def _attending(self) -> tuple[int, ...]:
+        """Multipliers of the levels with self-attention, which the middle always has."""
         levels = zip(self.multipliers, (*self.attention[:-1], True), strict=True)
-        return tuple(self.width * m // self.heads for m, attention in levels if attention)
+        return tuple(m for m, attention in levels if attention)
+
+    @property
+    def head_widths(self) -> tuple[int, ...]:
+        return tuple(self.width * m // self.heads for m in self._attending)
 
     def embed(self) -> Embedding:
         return Embedding(

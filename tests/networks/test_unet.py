@@ -51,7 +51,7 @@ def test_one_level_mixes_in_the_middle_only():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"heads": 3}, "width=8 times 1 is not a multiple of heads=3"),
+        ({"heads": 3}, "width=8 times 2 is not a multiple of heads=3"),
         ({"multipliers": (1, 2)}, "attention has 3 levels, multipliers 2"),
         ({"multipliers": (), "attention": ()}, "multipliers="),
         ({"blocks": 0}, "blocks=0"),
@@ -61,6 +61,11 @@ def test_one_level_mixes_in_the_middle_only():
 def test_bad_descriptions(change, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(NET, **change)
+
+
+def test_levels_without_attention_need_no_heads():
+    net = dataclasses.replace(NET, multipliers=(1, 3, 3), heads=3)
+    assert net.head_widths == (8, 8)  # of the level and of the middle
 
 
 @pytest.mark.parametrize(
