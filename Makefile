@@ -1,6 +1,6 @@
 # make demo: install into .venv and run the main job on embedded data (CPU, minutes).
-# make test: install and run the test suite, but for the tests that take minutes each.
-# make test-slow: these: runs that are killed again and again, processes side by side, whole experiments.
+# make test: install and run the test suite, but for the slow tests.
+# make test-slow: these: runs that are killed again and again, processes side by side, runs of every method, experiments.
 # make plan-check: compile a training step and samplers for 16 TPU chips, without a TPU.
 PYTHON ?= python3
 VENV := .venv
@@ -22,10 +22,10 @@ demo: $(VENV)/.core
 	$(BIN)/drf demo --out runs/demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

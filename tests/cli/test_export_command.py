@@ -26,6 +26,7 @@ def quick(quick_compile):
         yield
 
 
+@pytest.mark.slow
 def test_a_student_s_sampler_makes_its_images(demo, tmp_path, capsys):
     out = tmp_path / "sampler.npz"
     args = [f"--workdir={demo / 'learned-4'}", f"--config.teacher={demo / 'teacher'}"]

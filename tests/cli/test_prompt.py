@@ -18,6 +18,8 @@ from drf_jax.runs.sample import wanted
 CONFIG = """
 from drf_jax.configs import digits, digits_learned
 
+pytestmark = pytest.mark.slow
+
 def get_config(arg):
     if arg == "student":
         config = digits_learned.get_config("calls=4,smoke")

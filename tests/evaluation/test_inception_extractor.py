@@ -13,6 +13,8 @@ from drf_jax.evaluation.extractor import EXTRACTORS, load_extractor
 from drf_jax.evaluation.inception import Inception, _forward, load_inception
 from drf_jax.networks.inception import InceptionV3
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "inception.npz")
 IMAGES = GOLDEN["u8_32"]
 

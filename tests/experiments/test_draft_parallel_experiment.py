@@ -15,6 +15,7 @@ def draft_parallel(experiment):
     return experiment("draft_parallel")
 
 
+@pytest.mark.slow
 def test_rows_theory_and_the_same_images(draft_parallel, tmp_path, capsys, quick_compile):
     plan = draft_parallel.Plan({"tiny": TINY}, pixels=(32,), guidance=(4.0,), dtype="float32")
     with quick_compile():

@@ -31,6 +31,7 @@ def teacher():
     return Teacher(config, data, network, denoiser, "untrained")
 
 
+@pytest.mark.slow
 def test_every_combination_makes_the_calls_it_is_named_for(drafts, teacher):
     made = drafts.every_rounds(range(2, 8), (8, 4))
     assert len(made) == len(set(made)) == 2 * 5 * 6
@@ -43,6 +44,7 @@ def test_every_combination_makes_the_calls_it_is_named_for(drafts, teacher):
         assert method.network_evaluations == first + parallel * rounds.drafts
 
 
+@pytest.mark.slow
 def test_rows_hold_quality_and_forms(drafts, teacher, tmp_path):
     spec = build.Evaluate(samples=80, batch_size=80, feature_steps=2, real=100)
     mixed = drafts.Rounds("aggressive", 4, 2, "noise", "data")

@@ -8,6 +8,8 @@ from drf_jax.data.shapes import Shapes
 from drf_jax.networks.dit import DiT
 from drf_jax.sampling.loops import COMPILED
 
+pytestmark = pytest.mark.slow
+
 TINY = DiT(channels=4, patch=2, width=8, depth=1, heads=2, num_classes=3)
 
 

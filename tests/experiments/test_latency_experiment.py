@@ -41,6 +41,7 @@ def work(latency, *args, call_batches=(1, 2), **changes):
     return latency.jobs(latency.subjects(plan(latency, **changes)), [1], call_batches, effort)
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_and_the_table_is_last(latency, tmp_path, capsys):
     autoencoder = Autoencoder(widths=(32, 32, 32, 32), blocks=1)
     latency.main(work(latency, autoencoder=autoencoder), tmp_path, CONFIG, "as tested", 0, False)
@@ -72,6 +73,7 @@ def test_every_cell_is_measured_and_the_table_is_last(latency, tmp_path, capsys)
     )
 
 
+@pytest.mark.slow
 def test_resume_measures_what_is_missing_and_the_deadline_stops_it(latency, tmp_path, capsys):
     args = (tmp_path, CONFIG, "as tested")
     only = {"methods": ("ddim",), "call_batches": (1,)}

@@ -55,6 +55,7 @@ def test_the_real_classes_partition_the_data(bench):
     np.testing.assert_allclose(bench.classes[3].mean, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_of_the_tail(long_tail, bench):
     made = {}
     for weight in (1.0, 3.0):

@@ -15,6 +15,7 @@ def loops(experiment):
     return experiment("loops")
 
 
+@pytest.mark.slow
 def test_a_tiny_run_writes_the_schema(loops, tmp_path, capsys, monkeypatch):
     methods = ["ddim-4", "driffusion-aggressive-4"]
     every = loops.Subject.methods

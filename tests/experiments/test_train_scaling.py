@@ -12,6 +12,7 @@ def scaling(experiment):
     return experiment("train_scaling")
 
 
+@pytest.mark.slow
 def test_every_layout_is_compared_with_one_device(scaling, quick_compile):
     teacher = scaling.Teacher("tiny", TINY, (4, 4, 4), 2)
     with quick_compile():

@@ -14,6 +14,7 @@ def update_time(experiment):
     return experiment("update_time")
 
 
+@pytest.mark.slow
 def test_a_student_s_update_runs_without_data_or_a_trained_teacher(update_time, quick_compile):
     folder = update_time.ROOT / "configs"
     changes = {"train.batch_size": 8, "teacher.network.width": 8, "teacher.network.heads": 1}

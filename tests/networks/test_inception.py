@@ -11,6 +11,7 @@ from drf_jax.errors import UserError
 from drf_jax.evaluation.resize import clean_fid, pytorch_fid, tf1
 from drf_jax.networks.inception import InceptionV3, inception_params
 
+pytestmark = pytest.mark.slow  # a minute of compiling, for networks that never change
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "inception.npz")
 SHAPES = {
     str(name): tuple(json.loads(str(shape)))

@@ -42,6 +42,7 @@ def test_a_product_is_the_formula():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["dit"], indirect=True)
 def test_every_network_stays_near(backbone, cond, jit):
     pytest.importorskip("qwix")
@@ -68,6 +69,7 @@ def test_every_network_stays_near(backbone, cond, jit):
         assert 0 < jit(error)(params, small, args) < 0.2
 
 
+@pytest.mark.slow
 def test_a_denoiser_s_copy(backbone, cond, jit):
     pytest.importorskip("qwix")
     network = DenoisingNetwork(backbone)

@@ -53,6 +53,7 @@ def teacher():
     return Teacher(config, DATA, network, denoiser, "0" * 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", list(build.METHODS))
 def test_an_update_takes_what_the_runs_takes(teacher, method, tmp_path):
     """Parameters, frozen parameters and batch of every stage and phase, and of the run's own size."""

@@ -113,7 +113,10 @@ def rows(workdir):
     return json.loads((workdir / "results.json").read_text())["rows"]
 
 
-@pytest.mark.parametrize("method", list(ROWS))
+@pytest.mark.parametrize(
+    "method",
+    ["draft_refine", *(pytest.param(name, marks=pytest.mark.slow) for name in list(ROWS)[1:])],
+)
 def test_a_run_trains_and_gives_its_rows(trained, teacher, method):
     workdir = trained(method)
     assert main(["evaluate", *words(method, teacher, "--workdir", str(workdir))]) == 0
@@ -133,6 +136,7 @@ def test_a_run_trains_and_gives_its_rows(trained, teacher, method):
         assert (row["drafts"] > 0) == (row["network_evaluations"] > row["sequential_calls"])
 
 
+@pytest.mark.slow
 def test_rows_of_a_later_stage_include_the_training_of_those_before(trained, teacher):
     workdir = trained("progressive")
     assert main(["evaluate", *words("progressive", teacher, "--workdir", str(workdir))]) == 0
@@ -144,6 +148,7 @@ def test_rows_of_a_later_stage_include_the_training_of_those_before(trained, tea
     np.testing.assert_allclose(found, [first["seconds"], first["seconds"] + second["seconds"]])
 
 
+@pytest.mark.slow
 def test_one_table_has_the_teacher_and_its_students(trained, teacher, tmp_path):
     config = load_config(f"{digits.__file__}:smoke")
     config.network.update(width=16, depth=1, heads=2)
@@ -158,6 +163,7 @@ def test_one_table_has_the_teacher_and_its_students(trained, teacher, tmp_path):
         evaluate(config, teacher, "")
 
 
+@pytest.mark.slow
 def test_other_calls_and_guidance_may_be_asked_for_after_training(trained, teacher, tmp_path):
     workdir = shutil.copytree(trained("lcm"), tmp_path / "lcm")
     argv = words("lcm", teacher, "--workdir", str(workdir), "--config.evaluate.calls=(3,)")
@@ -172,6 +178,7 @@ def test_other_calls_and_guidance_may_be_asked_for_after_training(trained, teach
     assert out.stat().st_size > 100
 
 
+@pytest.mark.slow
 def test_deltas_alone_are_trained_and_stored(trained, teacher):
     state = stored(trained("lcm_lora"))
     names = {name for name in state if name.startswith("['ema']")}
@@ -183,6 +190,7 @@ def test_deltas_alone_are_trained_and_stored(trained, teacher):
     )
 
 
+@pytest.mark.slow
 def test_a_low_rank_student_of_shared_trunks_trains_and_gives_its_row(teacher, tmp_path):
     more = ["drafter=target", "share=trunk", "lora_rank=2", "cross_draft=attention"]
     argv = words("draft_refine", teacher, "--workdir", str(tmp_path))
@@ -202,7 +210,8 @@ def test_a_low_rank_student_of_shared_trunks_trains_and_gives_its_row(teacher, t
 
 
 @pytest.mark.parametrize(
-    ("method", "last", "dies_in"), [("progressive", "stage-2", 1), ("adversarial", "", 0)]
+    ("method", "last", "dies_in"),
+    [("progressive", "stage-2", 1), pytest.param("adversarial", "", 0, marks=pytest.mark.slow)],
 )
 def test_killed_and_resumed_is_the_uninterrupted_run(
     trained, teacher, tmp_path, method, last, dies_in
@@ -287,6 +296,7 @@ def test_another_teacher_is_refused(trained, teacher, tmp_path, capsys):
         assert "was distilled from another teacher" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_classifier_of_a_perceptual_loss_does_not_judge(teacher, tmp_path, capsys):
     more = ["--config.method.perceptual_weight=0.5", "--config.method.high_frequency_weight=0.1"]
     argv = words("draft_refine_aggressive", teacher, "--workdir", str(tmp_path), *more)
@@ -303,6 +313,7 @@ def test_the_classifier_of_a_perceptual_loss_does_not_judge(teacher, tmp_path, c
     )
 
 
+@pytest.mark.slow
 def test_an_adversary_does_not_judge_its_own_work(trained, teacher, capsys):
     workdir = trained("adversarial")
     own = f"--config.evaluate.features={workdir / 'adversary.npz'}"

@@ -81,6 +81,7 @@ def test_every_objective_takes_its_batches(teacher, method, tmp_path, monkeypatc
         source = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", GUIDED)
 def test_an_untrained_student_is_the_teacher_at_every_guidance_weight(teacher, method):
     _, (stage, *_) = stages_of(smoke(emoji64_distilled, method), teacher)
@@ -94,6 +95,7 @@ def test_an_untrained_student_is_the_teacher_at_every_guidance_weight(teacher, m
     np.testing.assert_allclose(found(x, t, cond).x0, expected.x0, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", DRAFT_REFINE)
 def test_draft_refine_students_take_the_guidance_weight(teacher, method):
     _, (stage,) = stages_of(smoke(emoji64_distilled, method), teacher)

@@ -173,6 +173,7 @@ def seconds(workdir):
     return json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_a_step_distilled_student(runs):
     workdir = runs / "started"
     more = [f"--config.method.source={runs / 'step'}", "--config.train.steps=2"]
@@ -201,6 +202,7 @@ def test_a_run_that_starts_from_a_step_distilled_student(runs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "source", "message"),
     [
@@ -226,6 +228,7 @@ def test_what_cannot_be_started_from_is_one_line(runs, tmp_path, capsys, teacher
     assert re.search(message, line), line
 
 
+@pytest.mark.slow
 def test_a_source_that_has_changed_since_the_run_was_started_is_refused(runs, tmp_path):
     teacher, folder = load_teacher(runs / "teacher"), str(runs / "step")
     config = digits_distilled.get_config("method=draft_refine,smoke")

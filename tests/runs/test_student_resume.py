@@ -27,6 +27,7 @@ def curve(workdir):
     return [{name: line[name] for name in line if not is_timing(name)} for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_killed_before_the_switch_and_resumed_is_the_uninterrupted_run(
     demo, tmp_path, monkeypatch, quick_compile
