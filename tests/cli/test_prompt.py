@@ -15,10 +15,10 @@ from drf_jax.errors import UserError
 from drf_jax.runs import sample as runs_sample
 from drf_jax.runs.sample import wanted
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 from drf_jax.configs import digits, digits_learned
-
-pytestmark = pytest.mark.slow
 
 def get_config(arg):
     if arg == "student":
