@@ -7,6 +7,8 @@ Samplers are given a denoiser, never a network. It is a pytree (the parameters a
 import dataclasses
 from typing import Protocol, runtime_checkable
 
+from jaxtyping import Array, Float
+
 from drf_jax import pytree
 from drf_jax.process.prediction import Prediction, from_output, network_input
 from drf_jax.process.schedule import Process
@@ -25,6 +27,30 @@ def static() -> dataclasses.Field:
     return dataclasses.field(metadata={"static": True})
 
 
+@runtime_checkable
+class Learned(Protocol):
+    """Something with a network, whose outputs are read as ``output`` (one of `drf_jax.process.prediction.KINDS`)."""
+
+    params: Params
+    network: Network
+    process: Process
+    output: str
+
+
+def outputs(
+    learned: Learned, x: Float[Array, "..."], t: Float[Array, "..."], cond: Cond
+) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+    """What the network says of states ``x [*n, *state]`` at ``t [*n]``, as it is, with α and σ ``[*n]``."""
+    alpha, sigma = learned.process.alpha(t), learned.process.sigma(t)
+    out = learned.network.apply(
+        {"params": learned.params},
+        network_input(learned.output, x, alpha, sigma),
+        learned.process.network_time(t),
+        cond,
+    )
+    return out, alpha, sigma
+
+
 @pytree.register
 @dataclasses.dataclass(frozen=True)
 class Denoiser:
@@ -37,11 +63,5 @@ class Denoiser:
 
     def __call__(self, x: State, t: Time, cond: Cond = None) -> Prediction:
         """Prediction at x ``[b, *state]`` and t ``[b]``."""
-        alpha, sigma = self.process.alpha(t), self.process.sigma(t)
-        out = self.network.apply(
-            {"params": self.params},
-            network_input(self.output, x, alpha, sigma),
-            self.process.network_time(t),
-            cond,
-        )
+        out, alpha, sigma = outputs(self, x, t, cond)
         return from_output(self.output, out, x, alpha, sigma)

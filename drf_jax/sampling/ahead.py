@@ -17,10 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
+from drf_jax.denoiser import outputs, static
 from drf_jax.process.prediction import from_output
 from drf_jax.process.schedule import Process
-from drf_jax.sampling.refine import outputs
 from drf_jax.sampling.transition import reuse
 from drf_jax.typing import Network, Params
 

@@ -33,13 +33,12 @@ import jax
 import jax.numpy as jnp
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
+from drf_jax.denoiser import outputs, static
 from drf_jax.process.prediction import Prediction, expand, from_output, to_output
 from drf_jax.process.schedule import Process
 from drf_jax.sampling import history
 from drf_jax.sampling.ahead import AheadRefiner
 from drf_jax.sampling.draft import extrapolated_walk, stack
-from drf_jax.sampling.refine import outputs
 from drf_jax.sampling.transition import reuse, skip
 from drf_jax.typing import Network, Params, State, Time
 

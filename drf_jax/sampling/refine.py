@@ -25,9 +25,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from drf_jax import pytree
-from drf_jax.denoiser import DenoiserLike, static
+from drf_jax.denoiser import DenoiserLike, outputs, static
 from drf_jax.drafts import merge_drafts, repeat_cond, split_drafts
-from drf_jax.process.prediction import Prediction, from_output, network_input
+from drf_jax.process.prediction import Prediction, from_output
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.loops import Loop, while_any
 from drf_jax.sampling.transition import walk
@@ -53,30 +53,6 @@ class ParallelRefiner:
         k = len(times)
         p = self.denoiser(merge_drafts(states), merge_drafts(times), repeat_cond(cond, k))
         return jax.tree.map(lambda leaf: split_drafts(leaf, k), p)
-
-
-@runtime_checkable
-class LearnedSlot(Protocol):
-    """A slot with a network, whose outputs are read as ``output``."""
-
-    params: Params
-    network: Network
-    process: Process
-    output: str
-
-
-def outputs(
-    slot: LearnedSlot, states: Drafts, times: Times, cond: Cond
-) -> tuple[Float[Array, "out b *state"], Times, Times]:
-    """What the network of a learned slot says of ``states``, and the states' α and σ."""
-    alpha, sigma = slot.process.alpha(times), slot.process.sigma(times)
-    out = slot.network.apply(
-        {"params": slot.params},
-        network_input(slot.output, states, alpha, sigma),
-        slot.process.network_time(times),
-        cond,
-    )
-    return out, alpha, sigma
 
 
 @pytree.register
