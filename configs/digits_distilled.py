@@ -36,7 +36,7 @@ TRAJECTORIES = {
     "batch_size_on_policy": 48,
 }
 """Of the methods that are trained on the teacher's walks: on-policy in the last part."""
-ROUNDS = {"form": "noise", "batch_size_on_policy": 0}
+ROUNDS = {"form": "noise", "end_weight": 4.0, "batch_size_on_policy": 0}
 METHODS = {
     "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 5},
     "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 4},
