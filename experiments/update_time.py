@@ -123,7 +123,7 @@ def measure(name: str, program: Program, repeats: int, kernels: int) -> Entry:
 
 
 def kernel_times(folder: Path, most: int) -> list[list[Any]]:
-    """``[name, ms a call, kernels a call]`` of the kernels that took most, summed over all with the same name."""
+    """``[name, ms a call, kernels a call]`` of all kernels together, and of those that took most by their names."""
     total, count = collections.Counter(), collections.Counter()
     for file in folder.glob("**/*.trace.json.gz"):
         events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
@@ -140,7 +140,9 @@ def kernel_times(folder: Path, most: int) -> list[list[Any]]:
                 total[name] += e["dur"] / 1e3
                 count[name] += 1
     each = TRACED * jax.device_count()
-    return [[name, ms / each, count[name] / each] for name, ms in total.most_common(most)]
+    listed = [("all kernels", total.total(), count.total())]
+    listed += [(name, ms, count[name]) for name, ms in total.most_common(most)]
+    return [[name, ms / each, number / each] for name, ms, number in listed]
 
 
 def told(e: Entry) -> str:
