@@ -86,6 +86,7 @@ def distilled(
     config.train.batch_size = batches.get(name, config.train.batch_size)
     config.mesh = {"data": mesh, "draft": 1, "model": 1, "params": "replicate"}
     config.evaluate = {
+        "row": "",
         "calls": ROWS.get(name, ()),
         "guidance": 1.0,
         "methods": {},

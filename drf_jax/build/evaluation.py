@@ -55,12 +55,19 @@ class Evaluate:
 class EvaluateDistilled(Evaluate):
     """Of a distilled run: also which of its samplers become rows."""
 
+    row: str = ""
+    """What its rows are called before the number of calls; the method's family unless given."""
     calls: tuple[int, ...] = ()
     """Sequential calls, a row each; without any, what the method is for."""
     guidance: float = 1.0
     """Guidance weight of the student, and of the teacher in a hybrid."""
     hybrid: dict = dataclasses.field(default_factory=dict)
     """`Hybrid`, or nothing."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.row:
+            check_name(self.row, "config.evaluate.row")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +104,12 @@ def methods(
     made = []
     for name, section in evaluate(config).methods.items():
         path = f"config.evaluate.methods.{name}"
-        if family(name) not in FAMILIES:
-            raise UserError(f"{path}: the name must begin with one of {', '.join(FAMILIES)}")
+        check_name(name, path)
         made.append(method(name, section, denoiser, data, loop, path))
     return made
+
+
+def check_name(name: str, path: str) -> None:
+    """Raise unless a row's name begins with a known family."""
+    if family(name) not in FAMILIES:
+        raise UserError(f"{path}: the name must begin with one of {', '.join(FAMILIES)}")

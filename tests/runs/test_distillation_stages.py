@@ -133,6 +133,20 @@ def test_rows_are_what_was_asked_for(teacher):
     assert (hybrid.network_evaluations, hybrid.drafts, hybrid.mode) == (8, 3, "hybrid")
 
 
+def test_rows_may_have_a_name_of_their_own(teacher):
+    config = smoke(emoji64_distilled, "consistency_distillation")
+    config.evaluate.update(calls=(3, 1), row="consistency-distillation-short")
+    setting, stages = stages_of(config, teacher)
+    params = [stages[0].init(teacher.denoiser.params, jax.random.key(0))]
+    names = [m.name for m, _ in rows(build.evaluate(config), setting, stages, params)]
+    own, hybrid = names[:2], names[2:]
+    assert own == ["consistency-distillation-short-3", "consistency-distillation-short-1"]
+    assert hybrid == ["hybrid-2", "hybrid-4"]
+    config.evaluate.row = "mine"
+    with pytest.raises(UserError, match=r"evaluate\.row: the name must begin with one of ddim, "):
+        build.evaluate(config)
+
+
 def test_progressive_stages_teach_one_another(teacher, tmp_path):
     _, stages = stages_of(smoke(emoji64_distilled, "progressive"), teacher)
     assert [(stage.name, stage.calls) for stage in stages] == [("stage-4", (4,)), ("stage-2", (2,))]

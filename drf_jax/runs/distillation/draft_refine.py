@@ -201,6 +201,6 @@ class DraftRefineStage:
             spec.drafts,
             spec.form,
             self.setting.loop,
-            "learned",
+            self.mode.name,
         )
         return self.pair.method_at(made, weight)

@@ -1,5 +1,6 @@
 """The samplers of a distilled run that a config wants rows of."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from drf_jax import build
@@ -30,10 +31,16 @@ def rows(
             raise UserError(
                 f"config.evaluate.calls: {calls} is not possible for this student; choose among {own}"
             )
-        made.append((stages[number].method(params[number], calls, spec.guidance), number))
+        method = stages[number].method(params[number], calls, spec.guidance)
+        made.append((named(method, spec.row, calls), number))
     return made + [
         (method, len(stages) - 1) for method in hybrids(spec, setting, stages[-1], params[-1])
     ]
+
+
+def named(method: Method, row: str, calls: int) -> Method:
+    """The method under the name that the config gives its rows."""
+    return dataclasses.replace(method, name=f"{row}-{calls}") if row else method
 
 
 def hybrids(
