@@ -195,7 +195,7 @@ def test_more_drafts_than_the_grid_has_steps(refused, teacher, tmp_path, command
 
 def test_more_drafts_than_the_teacher_has_steps(refused, demo, tmp_path):
     run = [f"--config.teacher={demo / 'teacher'}", "--workdir", tmp_path / "run"]
-    message = r"config\.method: 2 rounds of 61 steps each are 122, more than teacher_steps = 48"
+    message = r"config\.method: 3 rounds of 60 steps each are 180, more than teacher_steps = 48"
     refused(message, "train", *STUDENT, "--config.method.drafts=60", *run)
     message = r"batch_size_on_policy = 4: must be a multiple of 8"
     refused(message, "train", *STUDENT, "--config.mesh.data=-1", *run)

@@ -57,7 +57,7 @@ def test_other_methods_need_none(teacher, tmp_path):
 def test_students_that_need_the_same_share_them(teacher, tmp_path):
     config = plain(digits_learned.get_config("calls=4,smoke")) | {"teacher": teacher}
     other = {**config, "method": {**config["method"], "end_weight": 0.5}}
-    longer = {**config, "method": {**config["method"], "rounds": 3}}
+    longer = {**config, "method": {**config["method"], "rounds": 4}}
     places = lambda name: (tmp_path / name, tmp_path / f"{name}-trial", tmp_path / "pool")
     states = lambda name: tmp_path / name / TRAJECTORIES
 
