@@ -202,8 +202,9 @@ def over_one(calls: list[Entry]) -> list[Entry]:
 
 def figure(path: Path, rows: list[Entry], calls: list[Entry]) -> None:
     whole, single = collections.defaultdict(list), collections.defaultdict(list)
+    least, most = min(r["batch"] for r in rows), max(r.get("guidance", 1.0) for r in rows)
     for r in rows:
-        if r["batch"] == min(other["batch"] for other in rows):
+        if r["batch"] == least and r.get("guidance", 1.0) == most:
             name = f"{r['network']} {r['resolution']}, {family(r['method'])}, {r['attention']}"
             whole[name].append((r["sequential_calls"], r["p50_ms"]))
     for c in calls:
@@ -211,7 +212,7 @@ def figure(path: Path, rows: list[Entry], calls: list[Entry]) -> None:
             (c["batch"], c["p50_ms"])
         )
     panels = [
-        Panel("samplers", "sequential network calls", "ms", whole),
+        Panel(f"samplers, guidance {most:g}", "sequential network calls", "ms", whole),
         Panel("one network call", "states in the call", "ms", single),
     ]
     line_figure(path, [panel for panel in panels if panel.lines])

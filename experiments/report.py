@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from report_real_time import calls, parts, samplers
 from report_scale import draft_parallel, train_scaling
 
 from drf_jax.errors import UserError
@@ -238,6 +239,7 @@ DEMO = {
     "rmse_to_teacher": "RMSE to teacher",
     "ms_batch1": "ms (batch 1)",
 }
+H100 = "nvidia_h100_80gb_hbm3"
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "demo": ("digits_demo.json", partial(rows, DEMO)),
     "digits_demo_h100": ("digits_demo_h100.json", partial(rows, DEMO)),
@@ -245,6 +247,9 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "inception_throughput": ("inception_throughput.json", throughput),
     "plan": ("plan.json", plans),
     "draft_parallel": ("draft_parallel.json", lambda r: plain_table(draft_parallel(r))),
+    "latency_h100": (f"latency_{H100}.json", lambda r: plain_table(samplers(r))),
+    "calls_h100": (f"latency_{H100}.json", lambda r: plain_table(calls(r))),
+    "mfu_h100": (f"mfu_{H100}.json", lambda r: plain_table(parts(r))),
     "train_scaling": ("train_scaling.json", lambda r: plain_table(train_scaling(r))),
     **{
         marker: (f"{file}_{data}.json", make)
