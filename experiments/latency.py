@@ -39,6 +39,7 @@ from measuring import Entry, Job, measure_all, typed
 from real_size import METHODS, Make, Plan, Subject, config_subject, networks, subjects
 
 from drf_jax.cli.main import compilation_cache
+from drf_jax.errors import UserError
 from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.program import compile_program, matrix_rate, operations
@@ -283,6 +284,10 @@ if __name__ == "__main__":
     flags.DEFINE_boolean("decoder", False, "time the decoder with every sampler")
     flags.DEFINE_string("dtype", "bfloat16", "of the networks of published size")
     flags.DEFINE_string("attention", "xla", "backend: xla, cudnn, or auto")
+    flags.DEFINE_string(
+        "cross_draft", "every_block", "of the learned system, as config.method has it"
+    )
+    flags.DEFINE_integer("cross_draft_width", 0, "the same; 0: that of the feature map")
     flags.DEFINE_integer("repeats", 0, "repetitions; 0: 30 with --smoke, 100 without")
     flags.DEFINE_boolean("warm", True, "time a second start, from the cache of programs")
     flags.DEFINE_float("deadline", 0, "seconds in which to end; 0: no limit")
@@ -310,12 +315,17 @@ if __name__ == "__main__":
             autoencoder=Autoencoder(dtype=f.dtype) if f.decoder else None,
             dtype=f.dtype,
             attention=f.attention,
+            cross_draft=f.cross_draft,
+            cross_draft_width=f.cross_draft_width,
         )
         todo = (config_subject(path, plan) for path in f.config) if f.config else subjects(plan)
         effort = Effort(repeats, f.warm)
         work = jobs(todo, numbers(f.batches), numbers(f.call_batches), effort)
         config = dataclasses.asdict(plan) | {"repeats": repeats, "config": f.config}
-        return main(work, out, config, command, f.deadline, f.resume)
+        try:
+            return main(work, out, config, command, f.deadline, f.resume)
+        except UserError as error:
+            sys.exit(f"latency: {error}")
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

@@ -57,6 +57,9 @@ class Plan:
     autoencoder: Autoencoder | None = None
     dtype: str = "bfloat16"
     attention: str = "xla"
+    cross_draft: str = "every_block"
+    cross_draft_width: int = 0
+    """Of the learned refine network, as of ``config.method``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,22 +127,42 @@ def random_denoiser(backbone: Backbone, shape: tuple[int, ...]) -> Denoiser:
     return Denoiser(params, DenoisingNetwork(backbone), PROCESS, "v")
 
 
-def learned_networks(backbone: Backbone) -> tuple[DraftNetwork, RefineNetwork]:
-    """A draft and a refine network that are told the guidance weight."""
-    backbone = dataclasses.replace(backbone, guidance=True)
-    mixer = CrossDraft(LEARNED_DRAFTS, backbone.heads, backbone.dtype)
-    return DraftNetwork(backbone, LEARNED_DRAFTS), RefineNetwork(backbone, LEARNED_DRAFTS, mixer)
+@dataclasses.dataclass(frozen=True)
+class LearnedNetworks:
+    """A draft and a refine network that are told the guidance weight, with this attention between the drafts."""
+
+    backbone: Backbone
+    cross_draft: str = "every_block"
+    width: int = 0
+
+    @property
+    def draft(self) -> DraftNetwork:
+        return DraftNetwork(self.told, LEARNED_DRAFTS)
+
+    @property
+    def refine(self) -> RefineNetwork:
+        heads, dtype = self.backbone.heads, self.backbone.dtype
+        mixer = CrossDraft(LEARNED_DRAFTS, heads, dtype, self.cross_draft, self.width)
+        return RefineNetwork(self.told, LEARNED_DRAFTS, mixer)
+
+    @property
+    def told(self) -> Backbone:
+        return dataclasses.replace(self.backbone, guidance=True)
+
+    def plain(self) -> "LearnedNetworks":
+        """The same with XLA's attention; the parameters are the same."""
+        return dataclasses.replace(self, backbone=backend_of(self.backbone, "xla"))
 
 
 @functools.lru_cache(maxsize=1)
-def learned_params(backbone: Backbone, shape: tuple[int, ...]) -> tuple[Params, Params]:
-    draft, refine = learned_networks(backbone)
-    cond = {**null_cond(backbone, 1), "guidance": jnp.ones(1)}
+def learned_params(networks: LearnedNetworks, shape: tuple[int, ...]) -> tuple[Params, Params]:
+    dtype = networks.backbone.dtype
+    cond = {**null_cond(networks.told, 1), "guidance": jnp.ones(1)}
     x, t, times = jnp.zeros((1, *shape)), jnp.zeros(1), jnp.zeros((LEARNED_DRAFTS, 1))
     drafts = jnp.zeros((LEARNED_DRAFTS, *x.shape))
     return (
-        random_params(draft, x, t, times, cond, dtype=backbone.dtype),
-        random_params(refine, drafts, times, cond, dtype=backbone.dtype),
+        random_params(networks.draft, x, t, times, cond, dtype=dtype),
+        random_params(networks.refine, drafts, times, cond, dtype=dtype),
     )
 
 
@@ -163,20 +186,24 @@ def training_free(model: DenoiserLike, mode: str, steps: int, drafts: int) -> Ma
     return make
 
 
-def learned(backbone: Backbone, shape: tuple[int, ...], rounds: int) -> Make:
+def learned(networks: LearnedNetworks, shape: tuple[int, ...], rounds: int) -> Make:
     g = grid.uniform(PROCESS, rounds * (LEARNED_DRAFTS + 1))
-    draft, refine = learned_networks(backbone)
 
     def make(loop):
-        drafter, refiner = learned_params(backend_of(backbone, "xla"), shape)
+        drafter, refiner = learned_params(networks.plain(), shape)
         slots = (
-            LearnedDrafter(drafter, draft, PROCESS, "v"),
-            LearnedRefiner(refiner, refine, PROCESS, "v"),
+            LearnedDrafter(drafter, networks.draft, PROCESS, "v"),
+            LearnedRefiner(refiner, networks.refine, PROCESS, "v"),
         )
         args = (PROCESS, g, LEARNED_DRAFTS, "noise", loop, "learned")
         return renamed(driffusion_method("learned", *slots, *args))
 
     return make
+
+
+def learner(plan: Plan, denoiser: Denoiser) -> LearnedNetworks:
+    """The plan's learned networks with a denoiser's backbone."""
+    return LearnedNetworks(denoiser.network.backbone, plan.cross_draft, plan.cross_draft_width)
 
 
 def renamed(method: Method) -> Method:
@@ -194,8 +221,7 @@ def makers(
             made[name] = ddim(model, plan.steps)
         elif name == "learned":
             for rounds in plan.rounds:
-                key = f"{name}, {rounds} rounds"
-                made[key] = learned(denoiser.network.backbone, shape, rounds)
+                made[f"{name}, {rounds} rounds"] = learned(learner(plan, denoiser), shape, rounds)
         elif name in MODES:
             for k in plan.drafts:
                 made[f"{name}, {k} drafts"] = training_free(model, name, plan.steps, k)
@@ -248,7 +274,7 @@ def config_subject(path: str, plan: Plan) -> Subject:
     def made(denoiser: Denoiser) -> dict[str, Make]:
         every = lambda loop: {m.name: m for m in build.methods(config, denoiser, data, loop)}
         known = {name: lambda loop, name=name: every(loop)[name] for name in every(COMPILED)}
-        rounds = {r: learned(denoiser.network.backbone, shape, r) for r in plan.rounds}
+        rounds = {r: learned(learner(plan, denoiser), shape, r) for r in plan.rounds}
         known |= {f"learned, {r} rounds": make for r, make in rounds.items()}
         return {name: known[name] for name in matching(known, plan.methods)}
 
