@@ -322,10 +322,13 @@ if __name__ == "__main__":
         effort = Effort(repeats, f.warm)
         work = jobs(todo, numbers(f.batches), numbers(f.call_batches), effort)
         config = dataclasses.asdict(plan) | {"repeats": repeats, "config": f.config}
+        return main(work, out, config, command, f.deadline, f.resume)
+
+    def told(argv):
         try:
-            return main(work, out, config, command, f.deadline, f.resume)
+            return run(argv)
         except UserError as error:
             sys.exit(f"latency: {error}")
 
     logging.set_verbosity(logging.WARNING)
-    app.run(run)
+    app.run(told)
