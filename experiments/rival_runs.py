@@ -1,15 +1,12 @@
 """The trainings and evaluations behind a table of students at equal training seconds."""
 
 import json
-import os
-import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 from rival_options import Options, say
 from rival_table import SHOWN, Table, keep_picture, key_of, source_of
 
@@ -18,22 +15,16 @@ from drf_jax.cli.config_file import load_config
 from drf_jax.config import plain
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.report import Row, read_results
-from drf_jax.runs.budget import (
-    as_flags,
-    probe_changes,
-    schedule,
-    seconds_per_update,
-    updates_within,
-)
+from drf_jax.runs.budget import as_flags, schedule
 from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.packed import is_packed, pack_teacher, unpack_teacher
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
-from drf_jax.runs.trajectories import TRAJECTORIES
+from drf_jax.runs.timed import BUDGET
 from drf_jax.turns import VARIABLE, turn
 from drf_jax.workdir import read_config
 
-PREPARE, SCORE = (Path(__file__).with_name(f"rival_{name}.py") for name in ("prepare", "score"))
+TRAIN, SCORE = (Path(__file__).with_name(f"rival_{name}.py") for name in ("train", "score"))
 
 
 def make_teacher(o: Options, made: Table) -> Path:
@@ -88,58 +79,26 @@ def train(
 ) -> None:
     """Train for so many updates or, if that is 0, seconds; if both are, as the config says."""
     config, log = load_config(spec), o.runs / "logs" / f"{name}.log"
-
-    def run(folder: Path, more: dict[str, Any]) -> None:
-        flags = as_flags(changes | more)
-        words = ["train", "--config", spec, "--workdir", str(folder), *flags]
-        run_drf(words, log, o.deadline, o.environment)
-
-    if name not in made.facts["budget"]:
-        with config.unlocked():
-            config.update_from_flattened_dict(changes)
-        budget = {"updates": updates}
-        if seconds:
-            spent = prepare(o, config, name, workdir)
-            budget["preparation_seconds"] = spent
-            if not updates:
-                each = probe(o, config, workdir, o.runs / f"{name}-probe", run)
-                budget |= {
-                    "seconds_per_update": each,
-                    "updates": updates_within(seconds, each, spent),
-                }
-        made.note("budget", name, budget)
-    updates = made.facts["budget"][name]["updates"]
-    run(workdir, schedule(config, updates) if updates else {"train.sample_every": 0})
-
-
-def prepare(o: Options, config: ConfigDict, name: str, workdir: Path) -> float:
-    """Seconds of a student's cached trajectories, made by a process of its own (`rival_prepare`)."""
-    if "trajectories" not in config.get("method", {}):
-        return 0.0
-    asked, spent = o.runs / f"{name}.config.json", o.runs / f"{name}.seconds.json"
-    asked.write_text(json.dumps(plain(config)))
-    places = workdir, o.runs / f"{name}-trial", o.runs / "trajectories"
-    words = [sys.executable, str(PREPARE), str(asked), *map(str, places), str(spent)]
-    run_logged(words, "trajectories", o.runs / "logs" / f"{name}.log", o.deadline, o.environment)
-    return json.loads(spent.read_text())
-
-
-def probe(
-    o: Options,
-    config: ConfigDict,
-    workdir: Path,
-    folder: Path,
-    run: Callable[[Path, dict[str, Any]], None],
-) -> float:
-    """Seconds of an update of every stage, measured in a short run in ``folder``."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for file in workdir.glob(f"{Path(TRAJECTORIES).stem}.*"):
-        os.link(file, folder / file.name)
-    run(folder, probe_changes(config, o.every))
-    each = seconds_per_update(folder, config, o.every)
-    shutil.rmtree(folder)
-    return each
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    known = made.facts["budget"].get(name)
+    if seconds and (known is None or (workdir / BUDGET).exists()):
+        asked = o.runs / f"{name}.config.json"
+        asked.write_text(json.dumps(plain(config)))
+        given = asked, workdir, seconds, o.runs / "trajectories", o.every, updates
+        try:
+            words = [sys.executable, str(TRAIN), *map(str, given)]
+            run_logged(words, "training", log, o.deadline, o.environment)
+        finally:  # out of time, what was found out is kept
+            if (workdir / BUDGET).exists():
+                made.note("budget", name, json.loads((workdir / BUDGET).read_text()))
+        return
+    if known is None:
+        made.note("budget", name, {"updates": updates})
+    updates = int(made.facts["budget"][name]["updates"])
+    changes |= schedule(config, updates) if updates else {"train.sample_every": 0}
+    words = ["train", "--config", spec, "--workdir", str(workdir), *as_flags(changes)]
+    run_drf(words, log, o.deadline, o.environment)
 
 
 def score(

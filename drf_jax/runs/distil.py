@@ -25,6 +25,7 @@ from drf_jax.errors import UserError
 from drf_jax.runs.distillation import Setting, Stage, make_stages
 from drf_jax.runs.distillation.features import judge_of
 from drf_jax.runs.distillation.rows import rows
+from drf_jax.runs.distillation.stage import Phase
 from drf_jax.runs.keys import INIT, TRAIN, root_key
 from drf_jax.runs.source import NETWORKS, Source, check_source, note_source, noted_source
 from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher, parameter_hash
@@ -34,16 +35,22 @@ from drf_jax.training.checkpoint import Checkpoints, load_ema
 from drf_jax.training.ema_target import with_ema_target
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog
+from drf_jax.training.programs import Programs
 from drf_jax.training.state import create_state, init_sharded
-from drf_jax.training.step import jit_step, make_train_step
+from drf_jax.training.step import TrainStep, jit_step, make_train_step
 from drf_jax.typing import Params
 from drf_jax.workdir import check_same, claim, read_config
 
 TEACHER = "teacher.json"
 
 
-def train_distilled(config: Mapping[str, Any], workdir: str | Path) -> None:
-    """Train every stage until ``config.train.steps``, going on with what is in ``workdir``."""
+def train_distilled(
+    config: Mapping[str, Any], workdir: str | Path, programs: Programs | None = None
+) -> None:
+    """Train every stage until ``config.train.steps``, going on with what is in ``workdir``.
+
+    ``programs`` are of another run of this config in this process, but for its lengths.
+    """
     build.check_task(config, "distill", "config")
     teacher = load_teacher(config["teacher"])
     mesh = build.mesh(config)
@@ -67,7 +74,7 @@ def train_distilled(config: Mapping[str, Any], workdir: str | Path) -> None:
             note_source(workdir, setting.load(source))
 
     for i, stage in enumerate(stages):
-        params = train_stage(config, setting, stage, i, params, workdir, mesh)
+        params = train_stage(config, setting, stage, i, params, workdir, mesh, programs)
 
 
 def train_stage(
@@ -78,6 +85,7 @@ def train_stage(
     source: Params,
     workdir: Path,
     mesh: jax.sharding.Mesh,
+    programs: Programs | None = None,
 ) -> Params:
     """Train one stage; its averaged parameters."""
     spec, folder, seed = setting.train, workdir / stage.name, setting.seed
@@ -90,15 +98,17 @@ def train_stage(
         jax.random.fold_in(root_key(seed, INIT), number),
         source,
     )
+
+    def compiled(phase: Phase) -> TrainStep:
+        step = make_train_step(phase.objective, training.optimizer, spec.ema, spec.accumulate)
+        return jit_step(with_ema_target(step), mesh, shardings)
+
+    programs = programs or Programs()
+    # The first stage's teacher may be guided; the others' is the stage before.
+    key = lambda phase: (stage.name, number == 0, phase)
     steps = [
-        jit_step(
-            with_ema_target(
-                make_train_step(phase.objective, training.optimizer, spec.ema, spec.accumulate)
-            ),
-            mesh,
-            shardings,
-        )
-        for phase in training.phases
+        programs.get(key(k), lambda phase=phase: compiled(phase))
+        for k, phase in enumerate(training.phases)
     ]
     phase_at = lambda i: max(k for k, phase in enumerate(training.phases) if phase.first <= i)
 

@@ -29,14 +29,20 @@ from drf_jax.training.held_out import HeldOut, held_out_loss
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog
 from drf_jax.training.optimizer import make_optimizer
+from drf_jax.training.programs import Programs
 from drf_jax.training.state import create_state, init_sharded
 from drf_jax.training.step import jit_step, make_train_step
 from drf_jax.typing import Params
 from drf_jax.workdir import check_same, claim, read_config
 
 
-def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
-    """Train until ``config.train.steps``, going on with what is in ``workdir``."""
+def train_teacher(
+    config: Mapping[str, Any], workdir: str | Path, programs: Programs | None = None
+) -> None:
+    """Train until ``config.train.steps``, going on with what is in ``workdir``.
+
+    ``programs`` are of another run of this config in this process, but for its lengths.
+    """
     build.check_task(config, "teacher", "config")
     spec, data = build.train(config), build.source(config)
     network = DenoisingNetwork(build.backbone(config, data))
@@ -57,8 +63,8 @@ def train_teacher(config: Mapping[str, Any], workdir: str | Path) -> None:
         build.rules(config),
         root_key(config["seed"], INIT),
     )
-    step = make_train_step(objective, optimizer, spec.ema, spec.accumulate)
-    step = jit_step(step, mesh, shardings)
+    update = make_train_step(objective, optimizer, spec.ema, spec.accumulate)
+    step = (programs or Programs()).get("teacher", lambda: jit_step(update, mesh, shardings))
 
     def draw(done, state):
         denoiser = Denoiser(state.ema, network, objective.process, objective.output)

@@ -1,0 +1,118 @@
+"""A training of a given number of seconds: as many updates as fit, which a probe in the same process tells.
+
+    trajectories → probe → updates → training
+
+`drf_jax.runs.budget` has the mathematics. Probe and training share their compiled updates, so both together start and
+compile once. What was found out is in ``<run>/budget.json``, and a run that goes on keeps to it.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from drf_jax import build
+from drf_jax.atomic import replacing
+from drf_jax.config import plain
+from drf_jax.errors import UserError
+from drf_jax.lock import hold
+from drf_jax.runs.budget import (
+    Changes,
+    probe_changes,
+    schedule,
+    seconds_per_update,
+    updates_within,
+)
+from drf_jax.runs.distil import train_distilled
+from drf_jax.runs.preparation import files, link, prepare
+from drf_jax.runs.teacher import train_teacher
+from drf_jax.training.programs import Programs
+from drf_jax.workdir import folder
+
+RUNS = {"teacher": train_teacher, "distill": train_distilled}
+BUDGET, PROBE, TRIAL = "budget.json", "probe", "trial"
+EVERY = 10
+"""Updates of a line of a probe."""
+Budget = dict[str, float]
+
+
+def changed(config: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """A config with dotted keys that differ."""
+    made = ConfigDict(plain(config))
+    made.update_from_flattened_dict(changes)
+    return plain(made)
+
+
+def train_for(
+    config: Mapping[str, Any],
+    workdir: str | Path,
+    seconds: float,
+    pool: Path | None = None,
+    every: int = EVERY,
+    updates: int = 0,
+) -> Budget:
+    """Train for so many seconds, those of cached trajectories included; what is in ``budget.json``.
+
+    Args:
+      config: of the run; the lengths in it give the shares of its phases only.
+      workdir: of the run.
+      seconds: compilation, checkpoints and sample grids are not counted.
+      pool: where students of a teacher share their trajectories (`drf_jax.runs.preparation`).
+      every: updates of a line of the probe, which has a few lines in each phase.
+      updates: how many to make, where that is known already; there is no probe then.
+
+    Raises:
+      UserError: the run was planned for other seconds, there are several processes, or what the training raises.
+    """
+    if jax.process_count() > 1:
+        raise UserError(
+            "a training of given seconds is one process's: each of several would plan its own updates"
+        )
+    workdir, programs = folder(workdir), Programs()
+    workdir.mkdir(parents=True, exist_ok=True)
+    hold(workdir)
+    path = workdir / BUDGET
+    if path.exists():
+        budget = json.loads(path.read_text())
+        if budget["seconds"] != seconds:
+            raise UserError(
+                f"{workdir} was planned for {budget['seconds']:g} seconds, not {seconds:g}"
+            )
+    else:
+        budget = {"seconds": seconds}
+        budget |= prepared(config, workdir, pool)
+        budget |= (
+            {"updates": updates} if updates else probed(config, workdir, budget, every, programs)
+        )
+        with replacing(path) as file:
+            file.write(json.dumps(budget).encode())
+    last = changed(config, schedule(config, int(budget["updates"])))
+    RUNS[build.task(last)](last, workdir, programs)
+    return budget
+
+
+def prepared(config: Mapping[str, Any], workdir: Path, pool: Path | None) -> Budget:
+    """Make the trajectories in ``workdir``."""
+    spent = prepare(config, workdir, workdir / TRIAL, pool)
+    shutil.rmtree(workdir / TRIAL, ignore_errors=True)
+    return {"preparation_seconds": spent}
+
+
+def probed(
+    config: Mapping[str, Any], workdir: Path, budget: Budget, every: int, programs: Programs
+) -> Budget:
+    """Find out how many updates fit."""
+    probe = workdir / PROBE
+    shutil.rmtree(probe, ignore_errors=True)
+    if all(file.exists() for file in files(workdir)):
+        link(workdir, probe)
+    short = changed(config, probe_changes(config, every))
+    RUNS[build.task(short)](short, probe, programs)
+    each = seconds_per_update(probe, config, every)
+    shutil.rmtree(probe)
+    fit = updates_within(budget["seconds"], each, budget["preparation_seconds"])
+    return {"seconds_per_update": each, "updates": fit}

@@ -1,0 +1,22 @@
+"""Updates that several runs of one process share, so that they are traced and compiled once.
+
+Two runs may share an update where nothing differs that is part of its program: lengths and learning rates are data
+(`drf_jax.training.optimizer`), and so is how finely time is cut (`drf_jax.objectives.discretisation`).
+"""
+
+from collections.abc import Callable, Hashable
+
+from drf_jax.training.step import TrainStep
+
+
+class Programs:
+    """What was made so far, by what tells updates of one config apart."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, TrainStep] = {}
+
+    def get(self, key: Hashable, make: Callable[[], TrainStep]) -> TrainStep:
+        """The update of this key; made where there is none."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]

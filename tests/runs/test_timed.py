@@ -1,0 +1,109 @@
+"""A training of given seconds: probe and training in one process, one compilation of each update for both."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from drf_jax.config import plain
+from drf_jax.configs import digits, digits_distilled
+from drf_jax.errors import UserError
+from drf_jax.runs import distil, timed
+from drf_jax.runs.budget import schedule
+from drf_jax.runs.distil import load_stages
+from drf_jax.runs.teacher import load_teacher, train_teacher
+from drf_jax.runs.timed import BUDGET, changed, train_for
+from drf_jax.runs.trajectories import TRAJECTORIES
+
+EVERY = 2
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory, quick_compile):
+    folder = tmp_path_factory.mktemp("timed") / "teacher"
+    config = digits.get_config("smoke")
+    config.network.update(width=16, depth=1, heads=2)
+    config.optimizer.warmup = 1
+    config.train.update(steps=2, checkpoint_every=2)
+    train_teacher(config, folder)
+    return str(folder)
+
+
+def config_of(teacher, method="step"):
+    config = digits_distilled.get_config(f"method={method},smoke")
+    config.teacher = teacher
+    return config
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The updates that were made to be compiled."""
+    made, make = [], distil.jit_step
+
+    def kept(*args):
+        made.append(make(*args))
+        return made[-1]
+
+    monkeypatch.setattr(distil, "jit_step", kept)
+    return made
+
+
+def steps(run):
+    return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def parameters(config, run, teacher):
+    _, _, (*_, params) = load_stages(config, run, load_teacher(teacher))
+    return jax.tree.leaves(params)
+
+
+def test_the_training_is_that_of_as_many_updates(teacher, tmp_path, compiled, quick_compile):
+    config, run = config_of(teacher), tmp_path / "run"
+    budget = train_for(config, run, 0.2, tmp_path / "pool", EVERY)
+    assert [step._cache_size() for step in compiled] == [1, 1]  # both phases, once
+    assert budget == json.loads((run / BUDGET).read_text())
+    spent, each = budget["preparation_seconds"], budget["seconds_per_update"]
+    assert budget["updates"] == max(2, int(max(0.2 - spent, 0.05) / each))
+    assert steps(run)[-1] == budget["updates"]
+    assert not (run / timed.PROBE).exists() and not (run / timed.TRIAL).exists()
+    assert len(list((tmp_path / "pool").glob(f"*/{TRAJECTORIES}"))) == 1
+
+    alone = changed(config, schedule(config, budget["updates"]))
+    distil.train_distilled(alone, tmp_path / "alone")
+    found = [parameters(alone, folder, teacher) for folder in (run, tmp_path / "alone")]
+    jax.tree.map(np.testing.assert_array_equal, *found)
+
+
+def test_a_run_that_goes_on_keeps_to_what_was_found_out(teacher, tmp_path, compiled, quick_compile):
+    config, run = config_of(teacher, "lcm"), tmp_path / "run"
+    run.mkdir()
+    (run / BUDGET).write_text(json.dumps({"seconds": 0.1, "updates": 6}))
+    assert train_for(config, run, 0.1, every=EVERY)["updates"] == 6
+    assert steps(run)[-1] == 6 and len(compiled) == 1
+    train_for(config, run, 0.1, every=EVERY)
+    assert steps(run)[-1] == 6
+    with pytest.raises(UserError, match=r"was planned for 0\.1 seconds, not 3"):
+        train_for(config, run, 3.0, every=EVERY)
+
+
+def test_updates_that_are_known_need_no_probe(teacher, tmp_path, monkeypatch, quick_compile):
+    monkeypatch.setattr(timed, "probe_changes", lambda *_: pytest.fail("a probe"))
+    budget = train_for(config_of(teacher), tmp_path / "run", 0.2, None, EVERY, updates=4)
+    assert budget["updates"] == 4 and budget["preparation_seconds"] > 0
+    assert steps(tmp_path / "run")[-1] == 4
+
+
+def test_a_teacher_is_trained_for_seconds_too(tmp_path, quick_compile):
+    config = digits.get_config("smoke")
+    config.network.update(width=16, depth=1, heads=2)
+    budget = train_for(plain(config), tmp_path / "run", 0.2, None, EVERY)
+    assert budget["preparation_seconds"] == 0
+    assert steps(tmp_path / "run")[-1] == budget["updates"] >= 2
+
+
+def test_several_processes_would_plan_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(timed.jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="of given seconds is one process's"):
+        train_for({}, tmp_path / "run", 1.0)
+    assert not (tmp_path / "run").exists()
