@@ -81,7 +81,7 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 1000},  # of each stage
         # A round is several evaluations.
-        batches={"draft_refine": 64, "draft_refine_aggressive": 64, "draft_refine_anchored": 128},
+        batches={"draft_refine": 128, "draft_refine_aggressive": 128, "draft_refine_anchored": 256},
         evaluate={
             "samples": 10_000,
             "batch_size": 512,
