@@ -11,10 +11,12 @@ from absl import logging
 
 from drf_jax.cli.main import compilation_cache
 from drf_jax.errors import UserError
+from drf_jax.rooms import begin
 from drf_jax.runs.evaluate import evaluate
 
 
 def main(config: str, teacher: str, results: str, command: str) -> int:
+    begin()
     logging.set_verbosity(logging.WARNING)
     compilation_cache()
     try:

@@ -64,7 +64,8 @@ def train_teacher(
         root_key(config["seed"], INIT),
     )
     update = make_train_step(objective, optimizer, spec.ema, spec.accumulate)
-    step = (programs or Programs()).get("teacher", lambda: jit_step(update, mesh, shardings))
+    programs = programs or Programs()
+    step = programs.get("teacher", lambda: jit_step(update, mesh, shardings))
 
     def draw(done, state):
         denoiser = Denoiser(state.ema, network, objective.process, objective.output)
@@ -92,6 +93,7 @@ def train_teacher(
             held_out=held_out,
             hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
             label="teacher",
+            compiled=programs.compiled,
         )
 
 

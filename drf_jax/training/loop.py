@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from tqdm import tqdm
 
 from drf_jax.flops import operations
+from drf_jax.rooms import Quiet, apart
 from drf_jax.sharding import shard_batch
 from drf_jax.training.checkpoint import Checkpoints
 from drf_jax.training.clock import Clock
@@ -55,10 +57,13 @@ def train(
     held_out: HeldOut | None = None,
     hooks: Sequence[Hook] = (),
     label: str = "train",
+    firsts: Sequence[int] = (0,),
+    compiled: dict[TrainStep, float | None] | None = None,
 ) -> TrainState:
     """Train until ``steps`` updates are done, going on from the newest readable checkpoint if there is one.
 
-    Updates are made in turn with other processes, where there are some to share with (`drf_jax.turns`).
+    Updates are made in turn with other processes, where there are some to share with (`drf_jax.turns`), and while none
+    of them compiles (`drf_jax.rooms`). What is to be compiled here is then compiled before the first update.
 
     Args:
       step_for: the step compiled by ``jit_step`` for update i = 0, 1, …, so that the objective
@@ -79,6 +84,8 @@ def train(
       hooks: called as ``hook(finished updates, state)`` after each update, before the save; they
         must not keep the state.
       label: the name in the progress bar.
+      firsts: the updates at which ``step_for`` changes.
+      compiled: steps that have been run in this process, each with its operations where known; more are entered.
 
     Raises:
       UserError: ``max_skipped`` updates in a row were skipped, the disk is full, or see
@@ -93,15 +100,28 @@ def train(
     clock = Clock(metrics.rewind(start))
     guard = Guard(max_skipped)
     peak, devices = peak_flops(mesh.devices.flat[0]), mesh.devices.size
-    flops: dict[TrainStep, float | None] = {}  # of every step that is compiled already
+    flops = {} if compiled is None else compiled
     folder = metrics.path.parent / "profile"
     with (
         stop_requests() as stop,
         tracing(folder, start + WARM_UP, profile) as trace,
         _progress_bar(label, start, steps) as progress,
         Turn() as mine,
+        Quiet() as still,
     ):
         _say_where(progress, label, start, mesh)
+
+        def first_run(step, state, batch, key):
+            """It is compiled first."""
+            with clock.part("compile"), jax.set_mesh(mesh):
+                flops[step] = peak and operations(step, state, frozen, batch, key)
+                return step(state, frozen, batch, key)
+
+        if shared() or apart():
+            for i in sorted({max(i, start) for i in firsts if i < steps} - {steps}):
+                if (step := step_for(i)) not in flops:
+                    args = shard_batch(batches(i), mesh), jax.random.fold_in(root_key, i)
+                    jax.block_until_ready(first_run(step, jax.tree.map(jnp.copy, state), *args))
         for i in range(start, steps):
             trace(i, state)
             with clock.part("compute"):  # the host may wait here for earlier updates
@@ -111,16 +131,12 @@ def train(
             step = step_for(i)
             if step in flops:
                 mine.take()
+                still.take()
                 with clock.part("compute"), jax.set_mesh(mesh):
                     state, values = step(state, frozen, batch, key)
                 clock.update(_examples(batch), flops[step])
             else:
-                if shared():
-                    jax.block_until_ready(state)
-                    mine.give()
-                with clock.part("compile"), jax.set_mesh(mesh):
-                    flops[step] = peak and operations(step, state, frozen, batch, key)
-                    state, values = step(state, frozen, batch, key)
+                state, values = first_run(step, state, batch, key)
             guard.add(values)
             done = i + 1
             stopped = stop(done)

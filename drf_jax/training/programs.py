@@ -14,6 +14,8 @@ class Programs:
 
     def __init__(self) -> None:
         self._made: dict[Hashable, TrainStep] = {}
+        self.compiled: dict[TrainStep, float | None] = {}
+        """Those that were run, of `drf_jax.training.loop.train`."""
 
     def get(self, key: Hashable, make: Callable[[], TrainStep]) -> TrainStep:
         """The update of this key; made where there is none."""
