@@ -201,25 +201,29 @@ def markdown_table(
 def git_commit() -> str:
     """Short commit of the checkout that this package runs from, with "-dirty"; or "unknown".
 
-    Where the package is a copy without its history, the environment variable ``DRF_COMMIT`` says it.
+    What is written down, results and docs, makes nothing dirty: an experiment may save while it runs. Where the package
+    is a copy without its history, the environment variable ``DRF_COMMIT`` says the commit.
     """
     if told := os.environ.get("DRF_COMMIT"):
         return told
     root = Path(__file__).resolve().parents[2]
-    git = ["git", "-C", str(root)]
-    commands = (
-        ["rev-parse", "--show-toplevel"],
-        ["describe", "--always", "--dirty", "--exclude=*"],
-    )
     try:
-        top, commit = (
-            subprocess.run([*git, *c], capture_output=True, check=True, text=True).stdout.strip()
-            for c in commands
+        top, commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, check=True, text=True
+            ).stdout.strip()
+            for words in (
+                ["rev-parse", "--show-toplevel"],
+                ["rev-parse", "--short", "HEAD"],
+                ["diff", "--name-only", "HEAD", "--", ":/", ":!/results", ":!/docs"],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     # A package installed inside some other checkout must not take that one's commit.
-    return commit if Path(top) == root else "unknown"
+    if Path(top) != root:
+        return "unknown"
+    return f"{commit}-dirty" if changes else commit
 
 
 def _cell(value: Any, deviation: float | None = None) -> str:

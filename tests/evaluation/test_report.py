@@ -1,11 +1,13 @@
 import json
 import re
+import subprocess
 
 import jax
 import numpy as np
 import pytest
 
 from drf_jax.errors import UserError
+from drf_jax.evaluation import report
 from drf_jax.evaluation.report import (
     FAMILIES,
     family,
@@ -74,6 +76,23 @@ def test_the_commit_is_short_or_unknown():
 def test_the_commit_outside_a_checkout_is_unknown(monkeypatch):
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     assert git_commit() == "unknown"
+
+
+def test_what_is_written_down_makes_no_commit_dirty(tmp_path, monkeypatch):
+    git = lambda *words: subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    package = tmp_path / "drf_jax" / "evaluation" / "report.py"
+    for file in (package, tmp_path / "results" / "a.json"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "a")
+    monkeypatch.setattr(report, "__file__", str(package))
+    monkeypatch.delenv("DRF_COMMIT", raising=False)
+    (tmp_path / "results" / "a.json").write_text("2")
+    assert re.fullmatch(r"[0-9a-f]{4,40}", git_commit())
+    package.write_text("2")
+    assert re.fullmatch(r"[0-9a-f]{4,40}-dirty", git_commit())
 
 
 def test_family_is_the_longest_known_beginning():
