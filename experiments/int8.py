@@ -32,6 +32,8 @@ from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.features import extractor_of
 from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.teacher import Teacher, load_teacher, teacher_method
+from drf_jax.sampling.ahead import AheadRefiner
+from drf_jax.sampling.anchored import CorrectingRefiner
 from drf_jax.sampling.draft import LearnedDrafter
 from drf_jax.sampling.method import Method
 from drf_jax.sampling.refine import LearnedRefiner
@@ -41,27 +43,40 @@ FORMS = {"float32": None, "weights": False, "products": True}
 """How a row's matrices are kept -> the ``activations`` of `with_quantised`."""
 
 
+STATES: dict[type, Callable[[Any], int]] = {
+    LearnedRefiner: lambda network: network.drafts,
+    AheadRefiner: lambda network: network.drafts,
+    CorrectingRefiner: lambda network: network.drafts + 1,
+}
+"""What evaluates several states in a call -> how many."""
+
+
 def in_int8(method: Method, data: Any, activations: bool) -> Method:
-    """The method with all its networks quantised."""
+    """The method with all its networks quantised.
+
+    Raises:
+      UserError: it has none of those that are known here.
+    """
     x, t, cond = jnp.zeros((1, *data.image_shape)), jnp.zeros(1), null_cond(data, 1)
+    several = lambda k: jnp.zeros((k, *x.shape))
+    times = lambda k: jnp.zeros((k, 1))
 
     def convert(part):
         if isinstance(part, Denoiser):
             args = (x, t, cond)
+        elif isinstance(part, LearnedDrafter):
+            args = (x, t, times(part.network.drafts), cond)
         else:
-            times = jnp.zeros((part.network.drafts, 1))
-            drafts = jnp.zeros((len(times), *x.shape))
-            args = (
-                (x, t, times, cond) if isinstance(part, LearnedDrafter) else (drafts, times, cond)
-            )
+            k = STATES[type(part)](part.network)
+            args = (several(k), times(k), cond)
         return with_quantised(part, *args, activations=activations)
 
-    networks = (Denoiser, LearnedDrafter, LearnedRefiner)
-    held = lambda part: isinstance(part, networks)
-    sampler = jax.tree.map(
-        lambda part: convert(part) if held(part) else part, method.sampler, is_leaf=held
-    )
-    return dataclasses.replace(method, sampler=sampler)
+    held = lambda part: isinstance(part, (Denoiser, LearnedDrafter, *STATES))
+    parts, rest = jax.tree.flatten(method.sampler, is_leaf=held)
+    if not any(map(held, parts)):
+        raise UserError(f"{method.name}: no network that can be kept in int8")
+    parts = [convert(part) if held(part) else part for part in parts]
+    return dataclasses.replace(method, sampler=jax.tree.unflatten(rest, parts))
 
 
 def experiment(

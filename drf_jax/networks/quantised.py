@@ -7,7 +7,7 @@ A product y = x W becomes, with one scale s_j for each column of W (and, with ac
 
 and at most 127. (1) quarters the memory of float32 weights and multiplies as before; in (2) the sum itself is of int8
 numbers. There is no calibration and no training. Convolutions likewise, in form (2) only. Norms, biases, embedding
-tables and the heads of a draft network, which are stacked, stay as they are.
+tables and the heads that draft, which are stacked, stay as they are.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from drf_jax.typing import Params
 Holder = TypeVar("Holder")
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
-NOT_HEADS = r"(?!heads).*"
+NOT_HEADS = r"(?!heads|ahead).*"
 
 
 def quantised(
