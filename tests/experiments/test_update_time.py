@@ -48,8 +48,12 @@ def test_kernels_are_summed_by_name_over_streams_and_devices(update_time, tmp_pa
         json.dump({"traceEvents": events}, file)
     each = update_time.TRACED * jax.device_count()
     found = update_time.kernel_times(tmp_path, 2)
-    assert found == [["fusion", 10 / each, 2 / each], ["gemm", 1 / each, 1 / each]]
-    assert update_time.kernel_times(tmp_path, 1) == found[:1]
+    assert found == [
+        ["all kernels", 11 / each, 3 / each],
+        ["fusion", 10 / each, 2 / each],
+        ["gemm", 1 / each, 1 / each],
+    ]
+    assert update_time.kernel_times(tmp_path, 1) == found[:2]
 
 
 def test_a_change_is_a_key_and_a_json_value_or_a_string(update_time):
