@@ -303,6 +303,7 @@ def test_the_classifier_of_a_perceptual_loss_does_not_judge(teacher, tmp_path, c
     assert main(["train", *argv]) == 0
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     whole = last["draft"] + last["refine"] + 0.5 * last["perceptual"] + 0.1 * last["high_frequency"]
+    whole += 4 * last["end"]  # the config's own weight
     np.testing.assert_allclose(last["loss"], whole, rtol=1e-5)
     assert last["perceptual"] > 0 and last["high_frequency"] > 0
     capsys.readouterr()
