@@ -38,6 +38,13 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"config: {error}; use numbers, strings, lists and sections") from None
 
 
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A config, `plain`, in which dotted keys have other values."""
+    made = ConfigDict(plain(config))
+    made.update_from_flattened_dict(dict(changes))
+    return plain(made)
+
+
 def read(cls: type[T], section: Any, path: str) -> T:
     """Make ``cls`` from a section; ``path`` (such as ``config.train``) names it in messages.
 

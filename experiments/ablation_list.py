@@ -6,7 +6,7 @@ from rival_options import Options, Student, say
 
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
-from drf_jax.config import plain
+from drf_jax.config import changed
 from drf_jax.errors import UserError
 from drf_jax.sampling.ahead import AheadDrafter
 from drf_jax.sampling.anchored import LookaheadDrafter
@@ -78,7 +78,7 @@ def ablations(o: Options, calls: int) -> dict[str, Student]:
     for name, (method, changes) in ABLATIONS.items():
         try:
             student = student_of(o, method, calls, changes)
-            config = changed(student)
+            config = changed(load_config(student.spec), student.changes)
             build.distillation_spec(config)
             check_rounds(config["method"])
         except UserError as error:
@@ -100,14 +100,6 @@ def student_of(o: Options, method: str, calls: int, changes: dict[str, Any]) -> 
         {f"method.{key}": value for key, value in rest.items()},
         student_of(o, source, calls, {}) if source else None,
     )
-
-
-def changed(student: Student) -> dict[str, Any]:
-    """The whole config of a student."""
-    config = load_config(student.spec)
-    with config.unlocked():
-        config.update_from_flattened_dict(student.changes)
-    return plain(config)
 
 
 def check_rounds(method: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 Results = dict[str, Any]
 Lines = list[list[Any]]
+START = ("compile_seconds", "warm_seconds")
 
 
 def samplers(results: Results) -> Lines:
@@ -22,9 +23,6 @@ def samplers(results: Results) -> Lines:
             ]
         )
     return lines
-
-
-START = ("compile_seconds", "warm_seconds")
 
 
 def calls(results: Results) -> Lines:

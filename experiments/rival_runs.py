@@ -96,8 +96,8 @@ def train(
     if known is None:
         made.note("budget", name, {"updates": updates})
     updates = int(made.facts["budget"][name]["updates"])
-    changes |= schedule(config, updates) if updates else {"train.sample_every": 0}
-    words = ["train", "--config", spec, "--workdir", str(workdir), *as_flags(changes)]
+    length = schedule(config, updates) if updates else {"train.sample_every": 0}
+    words = ["train", "--config", spec, "--workdir", str(workdir), *as_flags(changes | length)]
     run_drf(words, log, o.deadline, o.environment)
 
 

@@ -7,25 +7,16 @@ import json
 import sys
 from pathlib import Path
 
-from absl import logging
+from rival_process import exit_code
 
-from drf_jax.cli.main import compilation_cache, rarely_collect
-from drf_jax.errors import UserError
-from drf_jax.rooms import begin
 from drf_jax.runs.evaluate import evaluate
 
 
 def main(config: str, teacher: str, results: str, command: str) -> int:
-    begin()
-    rarely_collect()
-    logging.set_verbosity(logging.WARNING)
-    compilation_cache()
-    try:
+    def act():
         evaluate(json.loads(Path(config).read_text()), teacher, command, Path(results))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(act)
 
 
 if __name__ == "__main__":

@@ -7,26 +7,17 @@ import json
 import sys
 from pathlib import Path
 
-from absl import logging
+from rival_process import exit_code
 
-from drf_jax.cli.main import compilation_cache, rarely_collect
-from drf_jax.errors import UserError
-from drf_jax.rooms import begin
 from drf_jax.runs.timed import train_for
 
 
 def main(config: str, workdir: str, seconds: str, pool: str, every: str, updates: str) -> int:
-    begin()
-    rarely_collect()
-    logging.set_verbosity(logging.WARNING)
-    compilation_cache()
-    try:
+    def act():
         asked = json.loads(Path(config).read_text())
         train_for(asked, Path(workdir), float(seconds), Path(pool), int(every), int(updates))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(act)
 
 
 if __name__ == "__main__":

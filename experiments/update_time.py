@@ -32,7 +32,7 @@ from tqdm import tqdm
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
 from drf_jax.cli.main import compilation_cache
-from drf_jax.config import plain
+from drf_jax.config import changed
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import write_results
 from drf_jax.plan.data import planned_data
@@ -47,14 +47,6 @@ TRACED = 5
 Entry = dict[str, Any]
 
 
-def changed(spec: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with dotted keys that differ."""
-    config = load_config(spec)
-    with config.unlocked():
-        config.update_from_flattened_dict(dict(changes))
-    return plain(config)
-
-
 def programs_of(
     spec: str, teacher: str, changes: Mapping[str, Any]
 ) -> dict[str, Callable[[], Program]]:
@@ -63,8 +55,8 @@ def programs_of(
     theirs = {
         key.removeprefix("teacher."): value for key, value in changes.items() if key not in own
     }
-    config = changed(spec, own)
-    taught = config if build.task(config) == "teacher" else changed(teacher, theirs)
+    config = changed(load_config(spec), own)
+    taught = config if build.task(config) == "teacher" else changed(load_config(teacher), theirs)
     mesh = make_mesh(jax.device_count())
     return programs(config, planned_data(taught), mesh, taught, "")
 

@@ -169,10 +169,7 @@ def parse(
 
 
 def rarely_collect() -> None:
-    """Garbage collections pass over what was imported, and come less often: traced programs are many objects that stay.
-
-    Tracing is a sixth to a quarter faster for it.
-    """
+    """Garbage collections pass over what was imported, and come less often: much of what is traced stays."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 

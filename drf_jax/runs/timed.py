@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from drf_jax import build
 from drf_jax.atomic import replacing
-from drf_jax.config import plain
+from drf_jax.config import changed
 from drf_jax.errors import UserError
 from drf_jax.lock import hold
 from drf_jax.runs.budget import (
-    Changes,
     probe_changes,
     schedule,
     seconds_per_update,
@@ -38,13 +36,6 @@ BUDGET, PROBE, TRIAL = "budget.json", "probe", "trial"
 EVERY = 10
 """Updates of a line of a probe."""
 Budget = dict[str, float]
-
-
-def changed(config: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """A config with dotted keys that differ."""
-    made = ConfigDict(plain(config))
-    made.update_from_flattened_dict(changes)
-    return plain(made)
 
 
 def train_for(

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from drf_jax.cli.config_file import load_config
+from drf_jax.config import changed
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import row
 from drf_jax.workdir import flatten
@@ -34,7 +36,8 @@ def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, 
     o = dataclasses.replace(options, data=data, smoke=False)
     found = ablations.ablations(o, 4)
     assert listed.ABLATIONS.keys() - found.keys() == REPETITIONS & listed.ABLATIONS.keys()
-    configs = {name: flatten(listed.changed(student)) for name, student in found.items()}
+    whole = lambda student: changed(load_config(student.spec), student.changes)
+    configs = {name: flatten(whole(student)) for name, student in found.items()}
     for name, config in configs.items():
         default = configs[next((m for m in MODES if name.startswith(m)), "learned")]
         differ = {key for key in config if config[key] != default.get(key)}

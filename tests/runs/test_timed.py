@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from drf_jax import rooms
-from drf_jax.config import plain
+from drf_jax.config import changed, plain
 from drf_jax.configs import digits, digits_distilled
 from drf_jax.errors import UserError
 from drf_jax.runs import distil, timed
 from drf_jax.runs.budget import schedule
 from drf_jax.runs.distil import load_stages
 from drf_jax.runs.teacher import load_teacher, train_teacher
-from drf_jax.runs.timed import BUDGET, changed, train_for
+from drf_jax.runs.timed import BUDGET, train_for
 from drf_jax.runs.trajectories import TRAJECTORIES
 
 EVERY = 2
