@@ -7,12 +7,10 @@ from absl import logging
 
 from drf_jax.cli.main import compilation_cache, rarely_collect
 from drf_jax.errors import UserError
-from drf_jax.rooms import begin
 
 
 def exit_code(act: Callable[[], object]) -> int:
     """Do it; 2 after a mistake of the user's, which is one line then."""
-    begin()
     rarely_collect()
     logging.set_verbosity(logging.WARNING)
     compilation_cache()

@@ -22,7 +22,6 @@ from drf_jax.cli.run_of import checkpoint_of, define_checkpoint, define_run
 from drf_jax.cli.sample import define_sample, sample
 from drf_jax.distributed import leave
 from drf_jax.errors import UserError
-from drf_jax.rooms import begin
 
 USAGE = """usage: drf <command> [flags]
 
@@ -130,7 +129,6 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"unknown command {name!r}: choose one of {', '.join(COMMANDS)}")
         define, act = COMMANDS[name]
         values = parse(define, [name, *argv[words:]])
-        begin()
         compilation_cache()
         connect_if_asked(values)
         act(values, shlex.join(["drf", *argv]))

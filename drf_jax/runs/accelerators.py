@@ -1,7 +1,6 @@
 """The accelerators of one host for many processes at a time: each process sees one of them.
 
-On every accelerator several processes may take turns (`drf_jax.turns`), and while something is timed on one of them
-nothing is compiled for the others (`drf_jax.rooms`). What a process has to know travels in its
+On every accelerator several processes may take turns (`drf_jax.turns`). What a process has to know travels in its
 environment; NVIDIA's ``CUDA_VISIBLE_DEVICES`` says which accelerator it sees.
 """
 
@@ -12,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from drf_jax.errors import UserError
-from drf_jax.rooms import VARIABLE as ROOMS
 from drf_jax.turns import VARIABLE
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -41,10 +39,8 @@ class Places:
         self._free: queue.SimpleQueue[Environment] = queue.SimpleQueue()
         for place in range(places):
             i = place % accelerators
-            mine = {VARIABLE: str(folder / f"turns-{i}")} if places > accelerators else {}
-            if accelerators > 1:
-                mine |= {VISIBLE: names[i], ROOMS: str(folder / "rooms")}
-            self._free.put(mine)
+            turns = {VARIABLE: str(folder / f"turns-{i}")} if places > accelerators else {}
+            self._free.put(turns | ({VISIBLE: names[i]} if accelerators > 1 else {}))
 
     @contextlib.contextmanager
     def one(self) -> Iterator[Environment]:

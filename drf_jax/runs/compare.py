@@ -18,7 +18,6 @@ from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.reference import Reference, state_features
 from drf_jax.evaluation.report import Row, row
 from drf_jax.evaluation.score import over_seeds, score
-from drf_jax.rooms import quiet
 from drf_jax.sampling.method import Method
 from drf_jax.turns import turn
 
@@ -32,7 +31,7 @@ def batch_one_latency(method: Method, data: Source, repeats: int) -> float:
     cond = jax.tree.map(jnp.asarray, condition_of(data, np.arange(1)))
     noise = jnp.zeros((1, *data.image_shape))
     jax.block_until_ready(method.sampler(noise, keys, cond))  # compiles, beside what others do
-    with turn(), quiet():
+    with turn():
         return latency(method.sampler, noise, keys, cond, repeats=repeats)["p50_ms"]
 
 

@@ -137,7 +137,6 @@ def train_stage(
             profile=spec.profile,
             hooks=[every(spec.sample_every, draw)] if spec.sample_every else [],
             label=" ".join(filter(None, (config["method"]["name"], stage.name))),
-            firsts=[phase.first for phase in training.phases],
             compiled=programs.compiled,
         )
     if jax.process_index() == 0:

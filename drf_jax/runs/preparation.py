@@ -15,7 +15,6 @@ from typing import Any
 
 from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
-from drf_jax.rooms import quiet
 from drf_jax.runs.distil import stages_of
 from drf_jax.runs.teacher import load_teacher
 from drf_jax.runs.trajectories import TRAJECTORIES
@@ -81,7 +80,7 @@ def prepare(
     few = copy.deepcopy(config)
     few["method"]["trajectories"] = few["method"]["trajectory_batch"]
     cache_trajectories(few, trial)
-    with turn(), quiet():
+    with turn():
         start = time.perf_counter()
         cache_trajectories(config, workdir)
         seconds = time.perf_counter() - start

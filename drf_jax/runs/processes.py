@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drf_jax.errors import UserError
-from drf_jax.rooms import seated
 
 PROGRAM = (sys.executable, "-c", "from drf_jax.cli.main import run; run()")
 GRACE = 8.0
@@ -71,11 +70,8 @@ def run_logged(
     deadline.check()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        with seated(environment) as (more, descriptors):
-            theirs = {**os.environ, **environment, **more}
-            process = subprocess.Popen(
-                command, stdout=file, stderr=file, env=theirs, pass_fds=descriptors
-            )
+        theirs = {**os.environ, **environment}
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=theirs)
         try:
             while process.poll() is None:
                 deadline.check()

@@ -12,13 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from tqdm import tqdm
 
 from drf_jax.flops import operations
-from drf_jax.rooms import Quiet, apart
 from drf_jax.sharding import shard_batch
 from drf_jax.training.checkpoint import Checkpoints
 from drf_jax.training.clock import Clock
@@ -57,13 +55,11 @@ def train(
     held_out: HeldOut | None = None,
     hooks: Sequence[Hook] = (),
     label: str = "train",
-    firsts: Sequence[int] = (0,),
     compiled: dict[TrainStep, float | None] | None = None,
 ) -> TrainState:
     """Train until ``steps`` updates are done, going on from the newest readable checkpoint if there is one.
 
-    Updates are made in turn with other processes, where there are some to share with (`drf_jax.turns`), and while none
-    of them compiles (`drf_jax.rooms`). What is to be compiled here is then compiled before the first update.
+    Updates are made in turn with other processes, where there are some to share with (`drf_jax.turns`).
 
     Args:
       step_for: the step compiled by ``jit_step`` for update i = 0, 1, …, so that the objective
@@ -84,7 +80,6 @@ def train(
       hooks: called as ``hook(finished updates, state)`` after each update, before the save; they
         must not keep the state.
       label: the name in the progress bar.
-      firsts: the updates at which ``step_for`` changes.
       compiled: steps that have been run in this process, each with its operations where known; more are entered.
 
     Raises:
@@ -107,21 +102,8 @@ def train(
         tracing(folder, start + WARM_UP, profile) as trace,
         _progress_bar(label, start, steps) as progress,
         Turn() as mine,
-        Quiet() as still,
     ):
         _say_where(progress, label, start, mesh)
-
-        def first_run(step, state, batch, key):
-            """It is compiled first."""
-            with clock.part("compile"), jax.set_mesh(mesh):
-                flops[step] = peak and operations(step, state, frozen, batch, key)
-                return step(state, frozen, batch, key)
-
-        if shared() or apart():
-            for i in sorted({max(i, start) for i in firsts if i < steps} - {steps}):
-                if (step := step_for(i)) not in flops:
-                    args = shard_batch(batches(i), mesh), jax.random.fold_in(root_key, i)
-                    jax.block_until_ready(first_run(step, jax.tree.map(jnp.copy, state), *args))
         for i in range(start, steps):
             trace(i, state)
             with clock.part("compute"):  # the host may wait here for earlier updates
@@ -131,12 +113,16 @@ def train(
             step = step_for(i)
             if step in flops:
                 mine.take()
-                still.take()
                 with clock.part("compute"), jax.set_mesh(mesh):
                     state, values = step(state, frozen, batch, key)
                 clock.update(_examples(batch), flops[step])
             else:
-                state, values = first_run(step, state, batch, key)
+                if shared():
+                    jax.block_until_ready(state)
+                    mine.give()
+                with clock.part("compile"), jax.set_mesh(mesh):
+                    flops[step] = peak and operations(step, state, frozen, batch, key)
+                    state, values = step(state, frozen, batch, key)
             guard.add(values)
             done = i + 1
             stopped = stop(done)

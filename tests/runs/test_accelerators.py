@@ -1,7 +1,6 @@
 import pytest
 
 from drf_jax.errors import UserError
-from drf_jax.rooms import VARIABLE as ROOMS
 from drf_jax.runs.accelerators import VISIBLE, Places
 from drf_jax.turns import VARIABLE
 
@@ -19,7 +18,7 @@ def test_each_place_is_on_one_accelerator_and_is_given_back(tmp_path, monkeypatc
 def test_alone_on_its_accelerator_nobody_takes_turns(tmp_path, monkeypatch):
     monkeypatch.delenv(VISIBLE, raising=False)
     with Places(2, 2, tmp_path).one() as mine:
-        assert mine == {VISIBLE: "0", ROOMS: str(tmp_path / "rooms")}
+        assert mine == {VISIBLE: "0"}
     with Places(1, 1, tmp_path).one() as mine:
         assert mine == {}
 

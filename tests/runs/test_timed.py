@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from drf_jax import rooms
 from drf_jax.config import changed, plain
 from drf_jax.configs import digits, digits_distilled
 from drf_jax.errors import UserError
@@ -59,11 +58,8 @@ def parameters(config, run, teacher):
     return jax.tree.leaves(params)
 
 
-def test_the_training_is_that_of_as_many_updates(
-    teacher, tmp_path, compiled, quick_compile, monkeypatch
-):
+def test_the_training_is_that_of_as_many_updates(teacher, tmp_path, compiled, quick_compile):
     config, run = config_of(teacher), tmp_path / "run"
-    monkeypatch.setenv(rooms.VARIABLE, str(tmp_path / "rooms"))  # compiles all before any update
     budget = train_for(config, run, 0.2, tmp_path / "pool", EVERY)
     assert [step._cache_size() for step in compiled] == [1, 1]  # both phases, once
     assert budget == json.loads((run / BUDGET).read_text())
@@ -73,8 +69,6 @@ def test_the_training_is_that_of_as_many_updates(
     assert not (run / timed.PROBE).exists() and not (run / timed.TRIAL).exists()
     assert len(list((tmp_path / "pool").glob(f"*/{TRAJECTORIES}"))) == 1
 
-    rooms.leave()
-    monkeypatch.delenv(rooms.VARIABLE)
     alone = changed(config, schedule(config, budget["updates"]))
     distil.train_distilled(alone, tmp_path / "alone")
     found = [parameters(alone, folder, teacher) for folder in (run, tmp_path / "alone")]
