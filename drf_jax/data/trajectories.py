@@ -1,11 +1,13 @@
 """The teacher's trajectories, made once and trained on many times.
 
 Trajectory i starts at the noise of sample index i and is conditioned like example i of the data (modulo its length), so
-the cache depends on the teacher, the grid and the seed alone. It is one ``.npy`` array ``[n, nodes, *state]``, memory
-mapped, with a JSON file beside it that says what it holds and how far it is: a killed run goes on where it stopped.
+the cache depends on the teacher, the grid and the seed alone. It is one ``.npy`` array ``[n, nodes, *state]``, with a
+JSON file beside it that says what it holds and how far it is: a killed run goes on where it stopped. A training reads
+it into memory where it fits.
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,21 @@ Walk = Callable[[State, Cond], Float[jax.Array, "nodes b *state"]]
 """Unit noise and conditioning to the kept states of the teacher's walk."""
 
 
+MEMORY_SHARE = 0.25
+"""Of the machine's memory: a larger cache is left in its file."""
+
+
 class Trajectories:
-    """A finished cache; ``cond`` maps sample indices to their conditioning."""
+    """A finished cache; ``cond`` maps sample indices to their conditioning.
+
+    It is memory mapped if it is larger than ``MEMORY_SHARE``. Mapped pages are read one by one as batches ask for
+    them, which took several times as long as an update in the first epoch.
+    """
 
     def __init__(self, path: Path, cond: Callable[[np.ndarray], dict[str, np.ndarray]]):
-        self.states = np.load(path, mmap_mode="r")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        fits = path.stat().st_size <= MEMORY_SHARE * memory
+        self.states = np.load(path, mmap_mode=None if fits else "r")
         self.cond = cond
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from drf_jax.data import trajectories
 from drf_jax.data.trajectories import (
     Trajectories,
     made_with,
@@ -53,6 +54,16 @@ def test_trajectories_start_at_the_noise_of_their_index(tmp_path):
     rows = Trajectories(tmp_path / "t.npy", cond).gather(np.array([23, 5]))
     np.testing.assert_array_equal(rows["states"], states[[23, 5]])
     np.testing.assert_array_equal(rows["cond"]["label"], [3, 5])
+
+
+def test_trajectories_that_do_not_fit_stay_in_their_file(tmp_path, monkeypatch):
+    make(tmp_path / "t.npy")
+    held = Trajectories(tmp_path / "t.npy", cond)
+    monkeypatch.setattr(trajectories, "MEMORY_SHARE", 0.0)
+    mapped = Trajectories(tmp_path / "t.npy", cond)
+    assert isinstance(mapped.states, np.memmap) and not isinstance(held.states, np.memmap)
+    index = np.array([7, 0])
+    np.testing.assert_array_equal(held.gather(index)["states"], mapped.gather(index)["states"])
 
 
 @pytest.mark.parametrize("batch", [5, 20, 39])
