@@ -21,8 +21,12 @@ A second call goes on where the first stopped. With ``--deadline S`` it stops in
 on another machine, too: a student whose rows are there is not trained again.
 """
 
+import dataclasses
+import functools
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from rival_loop import make_table, run, told
@@ -36,13 +40,19 @@ from drf_jax.errors import UserError
 
 def rivals(o: Options, made: Table) -> list[str]:
     """Make what is missing of the table; the names that are left when the time is up."""
+    every = training_free.methods(o.smoke)
+    kinds = dict.fromkeys(section["name"] for section in every.values())
+    others = {f"{FREE}-{kind}": functools.partial(free, made, every, kind) for kind in kinds}
+    only = [each for name in o.only for each in (others if name == FREE else (name,))]
+    return make_table(dataclasses.replace(o, only=tuple(only)), made, offered(o), others)
 
-    def free(o: Options, teacher: Path) -> None:
-        every = training_free.methods(o.smoke)
-        methods = {name: every[name] for name in every if name not in made.rows}
-        score(o, made, teacher, FREE, methods, [])
 
-    return make_table(o, made, offered(o), {FREE: free})
+def free(
+    made: Table, every: Mapping[str, dict[str, Any]], kind: str, o: Options, teacher: Path
+) -> None:
+    """Rows of one kind of training-free samplers."""
+    methods = {n: m for n, m in every.items() if m["name"] == kind and n not in made.rows}
+    score(o, made, teacher, f"{FREE}-{kind}", methods, [])
 
 
 def publish(made: Table, root: Path) -> None:

@@ -20,19 +20,24 @@ from drf_jax.evaluation.report import Row, row
 from drf_jax.evaluation.score import over_seeds, score
 from drf_jax.sampling.method import Method
 from drf_jax.turns import turn
+from drf_jax.typing import Cond, PRNGKeys, State
 
 Draw = Callable[[Method, int], np.ndarray]
 """``(method, seed) -> samples [n, *state]``, or what each of them cost, ``[n, 2]``."""
 
 
+def one_sample(data: Source) -> tuple[State, PRNGKeys, Cond]:
+    """What a sampler is called with for one sample."""
+    cond = jax.tree.map(jnp.asarray, condition_of(data, np.arange(1)))
+    return jnp.zeros((1, *data.image_shape)), jax.random.split(jax.random.key(0), 1), cond
+
+
 def batch_one_latency(method: Method, data: Source, repeats: int) -> float:
     """Median milliseconds of one sample alone, on one device."""
-    keys = jax.random.split(jax.random.key(0), 1)
-    cond = jax.tree.map(jnp.asarray, condition_of(data, np.arange(1)))
-    noise = jnp.zeros((1, *data.image_shape))
-    jax.block_until_ready(method.sampler(noise, keys, cond))  # compiles, beside what others do
+    args = one_sample(data)
+    jax.block_until_ready(method.sampler(*args))  # compiles, beside what others do
     with turn():
-        return latency(method.sampler, noise, keys, cond, repeats=repeats)["p50_ms"]
+        return latency(method.sampler, *args, repeats=repeats)["p50_ms"]
 
 
 def parameter_count(method: Method) -> int:

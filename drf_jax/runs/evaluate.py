@@ -24,7 +24,7 @@ from drf_jax.errors import UserError
 from drf_jax.evaluation.digest import file_digest
 from drf_jax.evaluation.extractor import Extractor
 from drf_jax.evaluation.figure import sample_figure
-from drf_jax.evaluation.generate import generate
+from drf_jax.evaluation.generate import Sampler, generate
 from drf_jax.evaluation.reference import (
     compatible_statistics,
     make_reference,
@@ -40,10 +40,11 @@ from drf_jax.evaluation.report import (
 )
 from drf_jax.evaluation.resumable import generate_resumably
 from drf_jax.evaluation.spread import spread
-from drf_jax.runs.compare import compare
+from drf_jax.runs.compare import compare, one_sample
 from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.features import extractor_of
 from drf_jax.runs.keys import SAMPLE, root_key
+from drf_jax.runs.side_by_side import compile_side_by_side, workers
 from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
 from drf_jax.sampling.method import Method
@@ -57,6 +58,12 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def first_batch(run: Sampler, data: Source, seed: int, batch_size: int, mesh: Mesh) -> None:
+    """Call a method's sampler, or what counts its calls, once as `evaluate` will: it compiles."""
+    root, cond = root_key(seed, SAMPLE), lambda index: condition_of(data, index)
+    generate(spread(run, mesh, batch_size), root, np.arange(1), data.image_shape, cond, batch_size)
+
+
 def samples_of(
     method: Method,
     data: Source,
@@ -68,10 +75,10 @@ def samples_of(
     mesh: Mesh,
 ) -> np.ndarray:
     """``count`` samples ``[n, *state]``, memory mapped; those of this mark that are in ``path`` are kept."""
+    if shared():  # compile it beside what others do
+        first_batch(method.sampler, data, seed, batch_size, mesh)
     sampler, root = spread(method.sampler, mesh, batch_size), root_key(seed, SAMPLE)
     cond = lambda index: condition_of(data, index)
-    if shared():  # compile it beside what others do
-        generate(sampler, root, np.arange(1), data.image_shape, cond, batch_size)
     with turn():
         return generate_resumably(
             path, mark, sampler, root, count, data.image_shape, cond, batch_size, label=method.name
@@ -174,6 +181,13 @@ def evaluate(
         write_results(results, rows, plain(config), command, facts)
         told(rows[-1])
 
+    def first_call(method):
+        for run in filter(None, (method.sampler, method.cost)):
+            first_batch(run, data, seed, spec.batch_size, mesh)
+        method.sampler(*one_sample(data))
+
+    kept = {r["method"] for r in known}
+    compile_side_by_side([m for m in methods if m.name not in kept], first_call, workers())
     rows = compare(
         methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds, keep
     )

@@ -57,7 +57,7 @@ def test_the_command_of_a_row_fixes_its_updates(rivals, options):
     made.facts["budget"] = {"teacher": {"updates": 50}, "lcm": {"updates": 7}}
     common = "python experiments/rivals.py --data=digits --seconds=2 --smoke --teacher_updates=50"
     assert made.command_of("lcm") == f"{common} --only=lcm --updates=7"
-    assert made.command_of(rivals.FREE) == f"{common} --only=training-free"
+    assert made.command_of("training-free-srds") == f"{common} --only=training-free-srds"
 
 
 def test_an_unknown_student_is_refused(rivals, options):
@@ -85,10 +85,12 @@ def test_a_failed_training_is_named_and_the_others_go_on(rivals, options, monkey
 def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options, tmp_path):
     options = dataclasses.replace(options, only=("lcm", rivals.FREE), jobs=2)
     made = rivals.Table(options)
-    assert rivals.rivals(dataclasses.replace(options, deadline=Deadline(0.0)), made) == [
-        "lcm",
-        rivals.FREE,
+    kinds = [
+        f"{rivals.FREE}-{kind}"
+        for kind in ("serial", "multistep", "paradigms", "srds", "driffusion")
     ]
+    late = dataclasses.replace(options, deadline=Deadline(0.0))
+    assert rivals.rivals(late, made) == ["lcm", *kinds]
     assert rivals.main(options, to_publish=False) == 0
     found = json.loads(made.path.read_text())
     methods = [r["method"] for r in found["rows"]]

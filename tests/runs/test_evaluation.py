@@ -270,3 +270,15 @@ def test_the_fid_experiment_measures_in_any_feature_space(run, tmp_path, monkeyp
     (row,) = results(tmp_path / "r.json")["rows"]
     assert (row["feature_space"], row["samples"]) == ("random-inception", 8)
     assert results(run / "results.json")["rows"][0]["samples"] == 24  # drf evaluate's own
+
+
+def test_compiled_side_by_side_the_rows_are_the_same(run, tmp_path, monkeypatch):
+    copy = fresh_copy(run, tmp_path)
+    monkeypatch.setattr(module, "workers", lambda: 2)
+    generated, generate = [], module.generate
+    monkeypatch.setattr(
+        module, "generate", lambda *a, **k: generated.append(a[2]) or generate(*a, **k)
+    )
+    evaluate(config(metrics=QUICK, seeds=2), copy, "drf evaluate")
+    assert [len(indices) for indices in generated] == [1, 1]
+    assert results(copy / "results.json") == results(run / "results.json")
