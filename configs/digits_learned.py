@@ -31,6 +31,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "drafts": DRAFTS[depth],
         "form": "noise",
         "draft_weight": 1.0,
+        "refine_weight": 1.0,
         "end_weight": 4.0,
         "trajectories": 2048,
         "trajectory_batch": 512,

@@ -23,6 +23,7 @@ DESIGN = {
     "share": "none",
     "lora_rank": 0,
     "draft_weight": 1.0,
+    "refine_weight": 1.0,
     "cross_draft": "every_block",
     "cross_draft_width": 0,
     "gradient": "through",

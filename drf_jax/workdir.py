@@ -48,6 +48,7 @@ ABSENT = {
     "method.share": "none",
     "method.lora_rank": 0,
     "method.draft_weight": 1.0,
+    "method.refine_weight": 1.0,
     "method.cross_draft": "every_block",
     "method.cross_draft_width": 0,
     "method.gradient": "through",

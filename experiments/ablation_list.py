@@ -53,6 +53,36 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "draft_weight=0": (CONSERVATIVE, {"draft_weight": 0.0}),
     "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),
     "draft_weight=3": (CONSERVATIVE, {"draft_weight": 3.0}),
+    **{
+        f"{prefix}refine_weight=0": (method, {"refine_weight": 0.0})
+        for prefix, method in (
+            ("", CONSERVATIVE),
+            ("aggressive+", AGGRESSIVE),
+            ("anchored+", ANCHORED),
+        )
+    },
+    **{
+        f"{prefix}draft_weight=0+refine_weight=0": (
+            method,
+            {"refine_weight": 0.0, "draft_weight": 0.0},
+        )
+        for prefix, method in (
+            ("", CONSERVATIVE),
+            ("aggressive+", AGGRESSIVE),
+            ("anchored+", ANCHORED),
+        )
+    },
+    **{
+        f"{prefix}draft_weight=0+refine_weight=0+source=step": (
+            method,
+            {"refine_weight": 0.0, "draft_weight": 0.0, "source": STEP} | more,
+        )
+        for prefix, method, more in (
+            ("", CONSERVATIVE, {}),
+            ("aggressive+", AGGRESSIVE, {}),
+            ("anchored+reference=anchor+", ANCHORED, {"reference": "anchor"}),
+        )
+    },
     "end_weight=0": (CONSERVATIVE, {"end_weight": 0.0}),
     "aggressive+end_weight=0": (AGGRESSIVE, {"end_weight": 0.0}),
     "anchored+end_weight=0": (ANCHORED, {"end_weight": 0.0}),

@@ -101,6 +101,8 @@ class DraftRefine(Distillation):
     """Of deltas that are trained in place of the kernels that the networks start with (`drf_jax.networks.adapted`); 0:
     the kernels themselves are."""
     draft_weight: float = 1.0
+    """Of the drafts' own errors, and ``refine_weight`` of those of all refined states."""
+    refine_weight: float = 1.0
     cross_draft: str = "every_block"
     """Where the drafts see each other, of `CROSS_DRAFT` (`drf_jax.networks.cross_draft`)."""
     cross_draft_width: int = 0
@@ -126,7 +128,8 @@ class DraftRefine(Distillation):
         super().__post_init__()
         positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
         at_least(1, self, PATH, *positive, "feature_steps")
-        weights = ("draft_weight", "end_weight", "high_frequency_weight", "perceptual_weight")
+        weights = ("draft_weight", "refine_weight", "end_weight")
+        weights += ("high_frequency_weight", "perceptual_weight")
         counts = ("cross_draft_width", "lora_rank", "feature_seed")
         at_least(0, self, PATH, *weights, *counts, "on_policy_after", "batch_size_on_policy")
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")

@@ -6,7 +6,7 @@ states at the same times, in units of v: a DDIM jump t → u is x_u = (…) x_t 
 
     c(t, u) = |σ_u α_t − α_u σ_t|                                                                      (1)
 
-    L = w_d mean_j ‖d_j − x*_j‖² / c(t_0, t_j)²  +  mean_j ‖r_j − x*_j‖² / c(t_0, t_j)²  +  Σ_i w_i L_i  (2)
+    L = w_d mean_j ‖d_j − x*_j‖² / c(t_0, t_j)²  +  w_r mean_j ‖r_j − x*_j‖² / c(t_0, t_j)²  +  Σ_i w_i L_i  (2)
 
 with further terms L_i of the refined states, each in a file of its own (`end_point`, `high_frequency`, `perceptual`).
 
@@ -92,6 +92,7 @@ def round_loss(
     last_interior: float | Float[Array, ""],
     cond: Cond,
     draft_weight: float,
+    refine_weight: float = 1.0,
     between: Between = through,
     terms: tuple[Term, ...] = (),
     frozen: Params = None,
@@ -105,7 +106,8 @@ def round_loss(
     draft = state_loss(student.process, drafts, targets[:k], times[0], times[1 : k + 1]).mean(0)
     refine = state_loss(student.process, refined.states, targets, times[0], times[1:])
     metrics = {"draft": draft, "refine": refine.mean(0), "end": refine[-1]}
-    loss, walked = draft_weight * draft + refine.mean(0), Walked(x, refined.states, targets, times)
+    loss = draft_weight * draft + refine_weight * refine.mean(0)
+    walked = Walked(x, refined.states, targets, times)
     for term in terms:
         metrics[term.name] = term.loss(frozen, walked)
         loss += term.weight * metrics[term.name]
@@ -120,6 +122,7 @@ class TeacherForced:
     grid: tuple[float, ...]
     rounds: int
     draft_weight: float = 1.0
+    refine_weight: float = 1.0
     between: Between = through
     terms: tuple[Term, ...] = ()
 
@@ -135,7 +138,8 @@ class TeacherForced:
         memory = self.student.memory(params, *at(jnp.maximum(before, 0)), which == 0, cond)
         picked, times = at(which * steps + jnp.arange(steps + 1)[:, None])
         x, targets = picked[0], picked[1:]
-        options = (grid[-2], cond, self.draft_weight, self.between, self.terms, frozen)
+        weights = self.draft_weight, self.refine_weight
+        options = (grid[-2], cond, *weights, self.between, self.terms, frozen)
         loss, metrics, _ = round_loss(self.student, params, memory, x, targets, times, *options)
         return loss, metrics
 
@@ -151,6 +155,7 @@ class OnPolicy:
     grid: tuple[float, ...]
     rounds: int
     draft_weight: float = 1.0
+    refine_weight: float = 1.0
     between: Between = through
     terms: tuple[Term, ...] = ()
     scan: Callable = jax.lax.scan
@@ -162,7 +167,8 @@ class OnPolicy:
         grid, b = jnp.asarray(self.grid, states.dtype), states.shape[1]
         steps = self.student.steps
         index = jnp.arange(self.rounds)[:, None] * steps + jnp.arange(steps + 1)
-        options = (grid[-2], cond, self.draft_weight, self.between, self.terms, frozen)
+        weights = self.draft_weight, self.refine_weight
+        options = (grid[-2], cond, *weights, self.between, self.terms, frozen)
 
         def body(carry, at):
             x, memory = carry

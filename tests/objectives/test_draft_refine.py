@@ -114,6 +114,10 @@ def test_round_loss_vanishes_where_the_student_is_the_teacher():
     weighted, _, _ = round_loss(STUDENT, p, (), x, refined, times, 0.0, cond, 2.0)
     np.testing.assert_allclose(weighted, 2 * metrics["draft"])
     assert (metrics["draft"] > 1e-4).all()
+    moved = refined + 0.1
+    rest = (moved, times, 0.0, cond, 2.0, 3.0)
+    weighted, metrics, _ = round_loss(STUDENT, p, (), x, *rest)
+    np.testing.assert_allclose(weighted, 2 * metrics["draft"] + 3 * metrics["refine"])
 
 
 def test_teacher_forced_takes_one_whole_round_of_each_trajectory():

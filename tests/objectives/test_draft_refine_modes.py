@@ -146,7 +146,7 @@ def test_the_gradient_through_the_drafts_can_be_stopped():
     batch["states"] = batch["states"] + 0.1
 
     def gradient(name):
-        objective = OnPolicy(student, grid, ROUNDS, 0.0, GRADIENTS[name])
+        objective = OnPolicy(student, grid, ROUNDS, 0.0, between=GRADIENTS[name])
         return jax.grad(lambda p: objective(p, None, batch, jax.random.key(0))[0].mean())(params)[
             "drafter"
         ]["w"]

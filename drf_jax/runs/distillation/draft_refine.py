@@ -162,8 +162,8 @@ class DraftRefineStage:
         setting, spec = self.setting, self.spec
         batches = setting.trajectories(self.walk, spec, folder / TRAJECTORIES)
         between = GRADIENTS[spec.gradient]
-        shared = (self.student, tuple(self.times.tolist()), spec.rounds, spec.draft_weight, between)
-        shared += (self.terms,)
+        shared = (self.student, tuple(self.times.tolist()), spec.rounds)
+        shared += (spec.draft_weight, spec.refine_weight, between, self.terms)
         frozen = {}
         if spec.lora_rank:
             frozen["base"] = setting.parameters(jax.jit(self.base), source)
