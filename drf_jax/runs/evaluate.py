@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
+from jax.tree_util import Partial
 
 from drf_jax import build
 from drf_jax.config import plain
@@ -24,7 +25,7 @@ from drf_jax.errors import UserError
 from drf_jax.evaluation.digest import file_digest
 from drf_jax.evaluation.extractor import Extractor
 from drf_jax.evaluation.figure import sample_figure
-from drf_jax.evaluation.generate import Sampler, generate
+from drf_jax.evaluation.generate import generate
 from drf_jax.evaluation.reference import (
     compatible_statistics,
     make_reference,
@@ -40,6 +41,7 @@ from drf_jax.evaluation.report import (
 )
 from drf_jax.evaluation.resumable import generate_resumably
 from drf_jax.evaluation.spread import spread
+from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.runs.compare import compare, one_sample
 from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.features import extractor_of
@@ -47,6 +49,7 @@ from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.side_by_side import compile_side_by_side, workers
 from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
+from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.method import Method
 from drf_jax.training.checkpoint import Which
 from drf_jax.turns import shared, turn
@@ -58,10 +61,15 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def first_batch(run: Sampler, data: Source, seed: int, batch_size: int, mesh: Mesh) -> None:
-    """Call a method's sampler, or what counts its calls, once as `evaluate` will: it compiles."""
-    root, cond = root_key(seed, SAMPLE), lambda index: condition_of(data, index)
-    generate(spread(run, mesh, batch_size), root, np.arange(1), data.image_shape, cond, batch_size)
+def calls_of(
+    methods: Sequence[Method], data: Source, seed: int, batch_size: int
+) -> list[tuple[Partial, tuple]]:
+    """Everything that a comparison of these methods calls, with arguments like its own."""
+    index = np.arange(batch_size)
+    keys = sample_keys(root_key(seed, SAMPLE), index)
+    batch = initial_noise(keys, data.image_shape), keys, condition_of(data, index)
+    calls = [(m.sampler, args) for m in methods for args in (batch, one_sample(data))]
+    return calls + [(m.cost, batch) for m in methods if m.cost is not None]
 
 
 def samples_of(
@@ -75,10 +83,10 @@ def samples_of(
     mesh: Mesh,
 ) -> np.ndarray:
     """``count`` samples ``[n, *state]``, memory mapped; those of this mark that are in ``path`` are kept."""
-    if shared():  # compile it beside what others do
-        first_batch(method.sampler, data, seed, batch_size, mesh)
     sampler, root = spread(method.sampler, mesh, batch_size), root_key(seed, SAMPLE)
     cond = lambda index: condition_of(data, index)
+    if shared():  # compile it beside what others do
+        generate(sampler, root, np.arange(1), data.image_shape, cond, batch_size)
     with turn():
         return generate_resumably(
             path, mark, sampler, root, count, data.image_shape, cond, batch_size, label=method.name
@@ -181,13 +189,10 @@ def evaluate(
         write_results(results, rows, plain(config), command, facts)
         told(rows[-1])
 
-    def first_call(method):
-        for run in filter(None, (method.sampler, method.cost)):
-            first_batch(run, data, seed, spec.batch_size, mesh)
-        method.sampler(*one_sample(data))
-
-    kept = {r["method"] for r in known}
-    compile_side_by_side([m for m in methods if m.name not in kept], first_call, workers())
+    if loop is COMPILED and mesh.size == 1:
+        kept = {r["method"] for r in known}
+        new = [method for method in methods if method.name not in kept]
+        compile_side_by_side(calls_of(new, data, seed, spec.batch_size), workers())
     rows = compare(
         methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds, keep
     )

@@ -1,38 +1,43 @@
 """Compile the samplers of a comparison side by side, before anything is sampled or timed.
 
 Compiling keeps one core busy for longer than an accelerator needs for its samples, so a table of many methods waits
-for it. Every sampler is called once with a batch and once with a single sample, as the comparison will; JAX keeps what
-it compiled.
+for it. Programs are compiled for the arguments that the comparison will call them with; JAX keeps them. Nothing is
+called here: what one thread launches would get into the CUDA graphs that another one records.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 from tqdm import tqdm
 
-from drf_jax.sampling.method import Method
 from drf_jax.turns import shared
 
 MOST = 16
-"""Methods at a time; a thread waits for Python's lock most of the time anyway."""
+"""Threads; they wait for Python's lock most of the time anyway."""
+Call = tuple[jax.tree_util.Partial, tuple]
+"""A compiled function bound to its networks, as of `drf_jax.sampling.method`, and its further arguments."""
 
 
 def workers() -> int:
-    """Threads that pay: one on a CPU, where a call costs more than is saved, and where an accelerator is shared."""
+    """Threads that pay: one on a CPU, which compiles fast and has few cores, and where an accelerator is shared."""
     if jax.default_backend() == "cpu" or shared():
         return 1
     return max(1, min(MOST, (os.cpu_count() or 1) // 2))
 
 
-def compile_side_by_side(
-    methods: Sequence[Method], first_call: Callable[[Method], object], threads: int
-) -> None:
-    """Make the ``first_call`` of every method, so many at a time; nothing if that is one at a time."""
-    if threads < 2 or len(methods) < 2:
+def compile_call(call: Call) -> None:
+    """Compile the program of this call."""
+    bound, args = call
+    bound.func.lower(*bound.args, *args).compile()
+
+
+def compile_side_by_side(calls: Sequence[Call], threads: int) -> None:
+    """Compile the programs of all ``calls``, so many at a time; nothing if that is one at a time."""
+    if threads < 2 or len(calls) < 2:
         return
     with ThreadPoolExecutor(threads) as pool:
-        calls = pool.map(first_call, methods)
-        for _ in tqdm(calls, "compiling", len(methods), unit="method", disable=None):
+        done = pool.map(compile_call, calls)
+        for _ in tqdm(done, "compiling", len(calls), unit="program", disable=None):
             pass

@@ -275,10 +275,10 @@ def test_the_fid_experiment_measures_in_any_feature_space(run, tmp_path, monkeyp
 def test_compiled_side_by_side_the_rows_are_the_same(run, tmp_path, monkeypatch):
     copy = fresh_copy(run, tmp_path)
     monkeypatch.setattr(module, "workers", lambda: 2)
-    generated, generate = [], module.generate
+    given, compile_them = [], module.compile_side_by_side
     monkeypatch.setattr(
-        module, "generate", lambda *a, **k: generated.append(a[2]) or generate(*a, **k)
+        module, "compile_side_by_side", lambda *a: given.append(a) or compile_them(*a)
     )
     evaluate(config(metrics=QUICK, seeds=2), copy, "drf evaluate")
-    assert [len(indices) for indices in generated] == [1, 1]
+    assert [len(calls) for calls, _ in given] == [4]  # a batch and a sample of each method
     assert results(copy / "results.json") == results(run / "results.json")

@@ -1,39 +1,74 @@
-"""Compiling side by side: every sampler is called with what the comparison calls it with, and nothing else changes."""
+"""Compiling side by side: a comparison's own calls then compile nothing."""
 
-import threading
 import types
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from drf_jax.evaluation.generate import generate
 from drf_jax.runs import side_by_side
 from drf_jax.runs.side_by_side import compile_side_by_side, workers
-from drf_jax.sampling.method import Method
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+SHAPE, BATCH = (2, 2, 1), 4
 
 
-def methods(names):
-    return [Method(name, lambda noise, keys, cond: noise, 1, 1) for name in names]
+@pytest.fixture
+def compilations():
+    """Programs that were compiled since the test began."""
+    made = []
+    listen = lambda event, seconds, **_: made.append(event) if event == COMPILED else None
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield made
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def test_all_are_called_and_side_by_side():
-    together, called = threading.Barrier(3, timeout=10), []
-
-    def first_call(method):
-        together.wait()  # breaks unless three come at a time
-        called.append(method.name)
-
-    compile_side_by_side(methods("abcdef"), first_call, 3)
-    assert sorted(called) == list("abcdef")
+def bound(factor):
+    run = jax.jit(
+        lambda w, noise, keys, cond: factor * noise + w + cond["label"][:, None, None, None]
+    )
+    return jax.tree_util.Partial(run, jnp.ones(1))
 
 
-@pytest.mark.parametrize(("names", "threads"), [("abc", 1), ("a", 4)])
-def test_one_at_a_time_is_left_to_the_comparison(names, threads):
-    compile_side_by_side(methods(names), lambda method: pytest.fail("called"), threads)
+def arguments(n):
+    keys = jax.random.split(jax.random.key(0), n)
+    return jnp.zeros((n, *SHAPE)), keys, {"label": np.zeros(n, np.int32)}
+
+
+def draw(sampler):
+    cond = lambda index: {"label": np.asarray(index, np.int32)}
+    return generate(sampler, jax.random.key(1), np.arange(3), SHAPE, cond, BATCH)
+
+
+def test_the_calls_that_follow_compile_nothing(compilations):
+    draw(bound(0))  # what makes noise and keys
+    samplers = [bound(1), bound(2)]
+    args = arguments(BATCH), arguments(1)
+    jax.block_until_ready(args)
+    del compilations[:]
+    compile_side_by_side([(s, a) for s in samplers for a in args], 2)
+    assert len(compilations) == 4
+    found = draw(samplers[1])
+    samplers[0](*args[1])
+    assert len(compilations) == 4
+    np.testing.assert_array_equal(found, draw(bound(2)))
+    assert len(compilations) == 5  # the other one's
+
+
+@pytest.mark.parametrize(("count", "threads"), [(3, 1), (1, 4)])
+def test_one_at_a_time_is_left_to_the_comparison(compilations, count, threads):
+    args = arguments(1)
+    jax.block_until_ready(args)
+    del compilations[:]
+    compile_side_by_side([(bound(i), args) for i in range(count)], threads)
+    assert not compilations
 
 
 def test_an_error_is_not_lost():
-    with pytest.raises(ZeroDivisionError):
-        compile_side_by_side(methods("ab"), lambda method: 1 // (method.name == "a"), 2)
+    with pytest.raises(TypeError):
+        compile_side_by_side([(bound(1), arguments(1)), (bound(1), ())], 2)
 
 
 def test_a_cpu_and_a_shared_accelerator_get_one_thread(monkeypatch):
