@@ -84,23 +84,27 @@ def make_trajectories(
     if done is None:
         path.parent.mkdir(parents=True, exist_ok=True)
         note.unlink(missing_ok=True)
-        states = np.lib.format.open_memmap(path, "w+", dtype, (count, *shape))
+        np.lib.format.open_memmap(path, "w+", dtype, (count, *shape))
         done = 0
-    elif done < count:
-        states = np.lib.format.open_memmap(path, "r+")
-    with tqdm(total=count, initial=done, desc="trajectories", disable=None) as progress:
+    mapped = np.load(path, mmap_mode="r")
+    start, size = mapped.offset, mapped[:1].nbytes
+    del mapped
+    bar = tqdm(total=count, initial=done, desc="trajectories", disable=None)
+    with bar as progress, path.open("r+b") as file:
         while done < count:
             index = np.arange(done, done + batch_size)
             noise = initial_noise(sample_keys(root, index), shape[1:])
             kept = np.asarray(jnp.moveaxis(walk(noise, cond(index)), 0, 1))
             stop = min(done + batch_size, count)
-            states[done:stop] = kept[: stop - done]
+            file.seek(start + done * size)
+            file.write(kept[: stop - done].astype(dtype).tobytes())
             progress.update(stop - done)
             done = stop
             if done == count or (done // batch_size) % 16 == 0:
-                states.flush()
-                with replacing(note) as file:
-                    file.write(json.dumps({**wanted, "done": done}, indent=1).encode())
+                file.flush()
+                os.fsync(file.fileno())
+                with replacing(note) as facts:
+                    facts.write(json.dumps({**wanted, "done": done}, indent=1).encode())
 
 
 def made_with(path: Path) -> dict[str, Any]:
