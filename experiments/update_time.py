@@ -35,6 +35,7 @@ from drf_jax.cli.main import compilation_cache
 from drf_jax.config import changed
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import write_results
+from drf_jax.flops import of_jaxpr
 from drf_jax.plan.data import planned_data
 from drf_jax.plan.program import Program
 from drf_jax.plan.programs import programs
@@ -79,7 +80,8 @@ def filled(compiled: jax.stages.Compiled) -> Any:
 
 def measure(name: str, program: Program, repeats: int, kernels: int) -> Entry:
     """Milliseconds of a call at the config's batch; its state is handed on, as in a training."""
-    lowered = program.lower(program.batch)
+    traced = program.trace(program.batch)
+    lowered = traced.lower()
     start = time.perf_counter()
     compiled = lowered.compile()
     compile_seconds = time.perf_counter() - start
@@ -100,11 +102,10 @@ def measure(name: str, program: Program, repeats: int, kernels: int) -> Entry:
     p50, p95 = 1e3 * np.percentile(seconds[3:], [50, 95])
     made = {"program": name, "batch": program.batch, "p50_ms": float(p50), "p95_ms": float(p95)}
     made["compile_seconds"] = compile_seconds
-    cost = compiled.cost_analysis() or {}
-    peak = peak_flops(jax.devices()[0])
-    if "flops" in cost:
-        made["tflop"] = cost["flops"] / 1e12
-        made["of_peak"] = peak and cost["flops"] / (peak * p50 / 1e3)
+    # Not of XLA's analysis, which knows nothing of cuDNN's convolutions.
+    flops, peak = of_jaxpr(traced.jaxpr.jaxpr), peak_flops(jax.devices()[0])
+    made["tflop"] = flops / 1e12
+    made["of_peak"] = peak and flops / (jax.device_count() * peak * p50 / 1e3)
     if kernels:
         with tempfile.TemporaryDirectory() as folder:
             with jax.profiler.trace(folder):

@@ -31,12 +31,15 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """``lower`` takes a global batch, a multiple of ``unit``; ``batch`` is the config's."""
+    """``trace`` takes a global batch, a multiple of ``unit``; ``batch`` is the config's."""
 
     name: str
-    lower: Callable[[int], jax.stages.Lowered]
+    trace: Callable[[int], jax.stages.Traced]
     batch: int
     unit: int
+
+    def lower(self, batch: int) -> jax.stages.Lowered:
+        return self.trace(batch).lower()
 
 
 def key_shape() -> jax.ShapeDtypeStruct:
@@ -74,11 +77,11 @@ def update(
         lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=at), frozen, places
     )
 
-    def lower(batch):
+    def trace(batch):
         with jax.set_mesh(mesh):
-            return step.lower(state, frozen, batch_of(batch), key_shape())
+            return step.trace(state, frozen, batch_of(batch), key_shape())
 
-    return Program(name, lower, size, math.prod(mesh.shape[a] for a in BATCH[0]) * spec.accumulate)
+    return Program(name, trace, size, math.prod(mesh.shape[a] for a in BATCH[0]) * spec.accumulate)
 
 
 def described(make: Callable[[Params], T], params: Params) -> T:
@@ -110,14 +113,14 @@ def sampling(
             sampler = draft_parallel(sampler, process, mesh)
         return sampler(noise, keys, cond)
 
-    def lower(b):
+    def trace(b):
         noise = jax.ShapeDtypeStruct((b, *data.image_shape), jnp.float32)
         keys, cond = jax.eval_shape(
             lambda: (jax.random.split(jax.random.key(0), b), null_cond(data, b))
         )
         jitted = jax.jit(run, in_shardings=(everywhere, split, split, split), out_shardings=split)
         with jax.set_mesh(mesh):
-            return jitted.lower(params, noise, keys, cond)
+            return jitted.trace(params, noise, keys, cond)
 
     unit = mesh.shape["data"] * (1 if parallel else mesh.shape["draft"])
-    return Program("sample", lower, build.evaluate(config).batch_size, unit)
+    return Program("sample", trace, build.evaluate(config).batch_size, unit)

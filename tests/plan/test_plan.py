@@ -145,6 +145,13 @@ def test_split_parameters_need_less_of_every_device(plan):
     }
 
 
+class Sized(Program):
+    """Its lowered program is its batch."""
+
+    def lower(self, batch):
+        return batch
+
+
 @pytest.fixture
 def searched(monkeypatch):
     """``searched(batch, memory, **options)``: the plan of a program that needs 10 bytes an example, and 100."""
@@ -153,9 +160,8 @@ def searched(monkeypatch):
         cost = lambda size, *_: Cost(100, 10 * size, 0, 0, 1.0, 1.0, (), 0.0)
         monkeypatch.setattr("drf_jax.plan.plan.compile_cost", cost)
         topology = Topology("cpu:8", jax.devices()[:8], None)
-        return make_plan(
-            Program("train", lambda b: b, 64, 8), topology, {}, batch, memory, **options
-        )
+        program = Sized("train", lambda b: None, 64, 8)
+        return make_plan(program, topology, {}, batch, memory, **options)
 
     return run
 
