@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from drf_jax import build
 from drf_jax.cli.config_file import define_config
 from drf_jax.errors import UserError
 from drf_jax.evaluation.extractor import Extractor, load_extractor
@@ -15,13 +16,15 @@ from drf_jax.runs.statistics import data_statistics
 
 def define_features(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_string("out", "", "file to write, .npz", flag_values=f)
-    flags.DEFINE_integer("steps", 600, "updates", lower_bound=1, flag_values=f)
+    help_text = "updates; config.evaluate.feature_steps unless given"
+    flags.DEFINE_integer("steps", None, help_text, lower_bound=1, flag_values=f)
     flags.DEFINE_integer("seed", FEATURE_SEED, "of the training", lower_bound=0, flag_values=f)
     return define_config(f, argv)
 
 
 def features(f: flags.FlagValues, command: str) -> None:
-    facts = train_features(f.config, output(f), f.steps, f.seed).provenance
+    steps = build.evaluate(f.config).feature_steps if f.steps is None else f.steps
+    facts = train_features(f.config, output(f), steps, f.seed).provenance
     print(f.out)
     print(
         f"{facts['dataset']}: accuracy {facts['accuracy']:.4f} on held-out images; FD between halves "

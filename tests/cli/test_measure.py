@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from drf_jax.cli import measure
 from drf_jax.cli.main import main
+from drf_jax.configs import digits
 from drf_jax.data.digits import Digits
+from drf_jax.errors import UserError
 from drf_jax.evaluation.features import load_classifier
 from drf_jax.evaluation.statistics_file import load_statistics
 
@@ -28,6 +31,20 @@ def test_the_classifier_tells_how_good_it_is(folder, capsys):
     assert facts["dataset"] == "digits" and facts["steps"] == 60
     assert facts["accuracy"] > 0.7  # chance is 0.1
     assert facts["floor_images"] == 150 and 0 < facts["floor_fd"] < 64
+
+
+@pytest.mark.parametrize(("flags", "steps"), [([], 60), (["--steps=7"], 7)])
+def test_updates_are_the_configs_unless_given(tmp_path, monkeypatch, flags, steps):
+    given = []
+
+    def train_features(config, out, steps, seed):
+        given.append(steps)
+        raise UserError("enough")
+
+    monkeypatch.setattr(measure, "train_features", train_features)
+    argv = ["features", "train", f"--config={digits.__file__}:smoke", f"--out={tmp_path}/f.npz"]
+    assert main([*argv, *flags]) == 2
+    assert given == [steps]
 
 
 def test_statistics_say_what_they_are_of(folder, capsys):
