@@ -83,6 +83,7 @@ def train(
         config.update_from_flattened_dict(changes)
     known = made.facts["budget"].get(name)
     if seconds and (known is None or (workdir / BUDGET).exists()):
+        o.runs.mkdir(parents=True, exist_ok=True)
         asked = o.runs / f"{name}.config.json"
         asked.write_text(json.dumps(plain(config)))
         given = asked, workdir, seconds, o.runs / "trajectories", o.every, updates

@@ -60,6 +60,17 @@ def test_the_command_of_a_row_fixes_its_updates(rivals, options):
     assert made.command_of("training-free-srds") == f"{common} --only=training-free-srds"
 
 
+def test_a_teacher_of_given_seconds_is_the_first_of_its_folder(rivals, options, monkeypatch):
+    asked, runs = [], sys.modules["rival_runs"]
+    monkeypatch.setattr(runs, "run_logged", lambda words, *_: asked.append(words))
+    spec = options.spec()
+    runs.train(options, rivals.Table(options), "teacher", spec, {}, options.runs / "t", 5.0, 0)
+    ((_, script, config, folder, seconds, *_),) = asked
+    assert (folder, seconds) == (str(options.runs / "t"), "5.0") and script.endswith("train.py")
+    assert json.loads((options.runs / "teacher.config.json").read_text())["task"] == "teacher"
+    assert config == str(options.runs / "teacher.config.json")
+
+
 def test_an_unknown_student_is_refused(rivals, options):
     options = dataclasses.replace(options, only=("dino",))
     with pytest.raises(UserError, match="--only dino: choose among learned-4"):
