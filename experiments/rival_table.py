@@ -112,6 +112,8 @@ def draw(made: Table, folder: Path) -> None:
     line_figure(folder / f"rivals_{data}.png", [panel])
     with np.load(made.options.out / "pictures.npz") as pictures:
         cells = {key: pictures[r["method"]] for key, r in best.items() if key[1] in CALLS}
+    if not cells:
+        return
     order = sorted(cells, key=lambda key: FAMILIES.index(key[0]))
     depth_figure(
         folder / f"rivals_{data}_samples.png", {key: cells[key] for key in order}, CALLS, SHOWN

@@ -119,3 +119,12 @@ def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options,
         made.path.read_bytes()
     )
     assert (tmp_path / "root" / "docs" / "pictures" / "rivals_digits_samples.png").exists()
+
+
+def test_rows_of_no_shown_depth_have_a_figure_and_no_samples(rivals, options, tmp_path):
+    made = rivals.Table(options)
+    made.rows["ddim-6"] = row(method="ddim-6", sequential_calls=6, fd=2.0)
+    np.savez(options.out / "pictures.npz", **{"ddim-6": np.zeros((8, 8, 8, 1), np.float32)})
+    rivals.draw(made, tmp_path)
+    assert (tmp_path / "rivals_digits.png").exists()
+    assert not (tmp_path / "rivals_digits_samples.png").exists()
