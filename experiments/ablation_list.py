@@ -18,12 +18,20 @@ ADVERSARY = "ADVERSARY"
 """Stands for the file of the classifier that a training looks through."""
 CONSERVATIVE, AGGRESSIVE, STEP = "draft_refine", "draft_refine_aggressive", "step"
 ANCHORED = "draft_refine_anchored"
+MODES = {"": CONSERVATIVE, "aggressive+": AGGRESSIVE, "anchored+": ANCHORED}
+"""Prefix of a name -> method."""
 EXTRA = {
     CONSERVATIVE: LearnedDrafter.extra_steps,
     AGGRESSIVE: AheadDrafter.extra_steps,
     ANCHORED: LookaheadDrafter.extra_steps,
 }
 """Steps of a round beyond those of its drafts."""
+
+
+def on_the_way(weight: float) -> dict[str, float]:
+    """The same weight for the errors of all states but that in which a round ends."""
+    return {"draft_weight": weight, "refine_weight": weight}
+
 
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "learned": (CONSERVATIVE, {}),
@@ -54,35 +62,24 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),
     "draft_weight=3": (CONSERVATIVE, {"draft_weight": 3.0}),
     **{
-        f"{prefix}refine_weight=0": (method, {"refine_weight": 0.0})
-        for prefix, method in (
-            ("", CONSERVATIVE),
-            ("aggressive+", AGGRESSIVE),
-            ("anchored+", ANCHORED),
-        )
+        f"{mode}refine_weight=0": (method, {"refine_weight": 0.0}) for mode, method in MODES.items()
     },
     **{
-        f"{prefix}draft_weight=0+refine_weight=0": (
-            method,
-            {"refine_weight": 0.0, "draft_weight": 0.0},
-        )
-        for prefix, method in (
-            ("", CONSERVATIVE),
-            ("aggressive+", AGGRESSIVE),
-            ("anchored+", ANCHORED),
-        )
+        f"{mode}draft_weight={w:g}+refine_weight={w:g}": (method, on_the_way(w))
+        for w in (0.0, 0.1)
+        for mode, method in MODES.items()
     },
     **{
-        f"{prefix}draft_weight=0+refine_weight=0+source=step": (
+        f"{mode}draft_weight=0+refine_weight=0+source=step": (
             method,
-            {"refine_weight": 0.0, "draft_weight": 0.0, "source": STEP} | more,
+            on_the_way(0.0) | {"source": STEP},
         )
-        for prefix, method, more in (
-            ("", CONSERVATIVE, {}),
-            ("aggressive+", AGGRESSIVE, {}),
-            ("anchored+reference=anchor+", ANCHORED, {"reference": "anchor"}),
-        )
+        for mode, method in MODES.items()
     },
+    "anchored+draft_weight=0+refine_weight=0+reference=anchor+source=step": (
+        ANCHORED,
+        on_the_way(0.0) | {"reference": "anchor", "source": STEP},
+    ),
     "end_weight=0": (CONSERVATIVE, {"end_weight": 0.0}),
     "aggressive+end_weight=0": (AGGRESSIVE, {"end_weight": 0.0}),
     "anchored+end_weight=0": (ANCHORED, {"end_weight": 0.0}),
