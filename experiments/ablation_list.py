@@ -28,66 +28,43 @@ EXTRA = {
 """Steps of a round beyond those of its drafts."""
 
 
-def on_the_way(weight: float) -> dict[str, float]:
-    """The same weight for the errors of all states but that in which a round ends."""
-    return {"draft_weight": weight, "refine_weight": weight}
-
-
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "learned": (CONSERVATIVE, {}),
     "aggressive": (AGGRESSIVE, {}),
     "anchored": (ANCHORED, {}),
     "step": (STEP, {}),
-    "source=step": (CONSERVATIVE, {"source": STEP}),
-    "aggressive+source=step": (AGGRESSIVE, {"source": STEP}),
-    "anchored+source=step": (ANCHORED, {"source": STEP}),
-    **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
+    **{f"{mode}source=step": (method, {"source": STEP}) for mode, method in MODES.items()},
+    **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
     **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
     **{f"anchored+drafts={k}": (ANCHORED, {"drafts": k}) for k in (1, 2, 3, 5, 7)},
-    "cross_draft=none": (CONSERVATIVE, {"cross_draft": "none"}),
+    **{f"{mode}cross_draft=none": (m, {"cross_draft": "none"}) for mode, m in MODES.items()},
     "cross_draft=attention": (CONSERVATIVE, {"cross_draft": "attention"}),
     "cross_draft_width=32": (CONSERVATIVE, {"cross_draft_width": 32}),
-    "aggressive+cross_draft=none": (AGGRESSIVE, {"cross_draft": "none"}),
-    "anchored+cross_draft=none": (ANCHORED, {"cross_draft": "none"}),
     "drafter=target": (CONSERVATIVE, {"drafter": "target"}),
     "share=trunk": (CONSERVATIVE, {"share": "trunk"}),
     "lora_rank=8": (CONSERVATIVE, {"lora_rank": 8}),
     "lora_rank=64": (CONSERVATIVE, {"lora_rank": 64}),
     "form=noise": (CONSERVATIVE, {"form": "noise"}),
     "form=data": (CONSERVATIVE, {"form": "data"}),
+    "anchored+form=data": (ANCHORED, {"form": "data"}),
     "gradient=stopped": (CONSERVATIVE, {"gradient": "stopped"}),
     "teacher-forced": (CONSERVATIVE, {"on_policy_after": NEVER}),
     "on-policy": (CONSERVATIVE, {"on_policy_after": 0}),
-    "draft_weight=0": (CONSERVATIVE, {"draft_weight": 0.0}),
     "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),
-    "draft_weight=3": (CONSERVATIVE, {"draft_weight": 3.0}),
+    "draft_weight=1": (CONSERVATIVE, {"draft_weight": 1.0}),
+    **{f"{mode}refine_weight=1": (m, {"refine_weight": 1.0}) for mode, m in MODES.items()},
     **{
-        f"{mode}refine_weight=0": (method, {"refine_weight": 0.0}) for mode, method in MODES.items()
-    },
-    **{
-        f"{mode}draft_weight={w:g}+refine_weight={w:g}": (method, on_the_way(w))
-        for w in (0.0, 0.1)
-        for mode, method in MODES.items()
-    },
-    **{
-        f"{mode}draft_weight=0+refine_weight=0+source=step": (
+        f"{mode}draft_weight={w:g}+refine_weight={w:g}": (
             method,
-            on_the_way(0.0) | {"source": STEP},
+            {"draft_weight": w, "refine_weight": w},
         )
+        for w in (0.1, 1.0)
         for mode, method in MODES.items()
     },
-    "anchored+draft_weight=0+refine_weight=0+reference=anchor+source=step": (
-        ANCHORED,
-        on_the_way(0.0) | {"reference": "anchor", "source": STEP},
-    ),
-    "end_weight=0": (CONSERVATIVE, {"end_weight": 0.0}),
-    "aggressive+end_weight=0": (AGGRESSIVE, {"end_weight": 0.0}),
-    "anchored+end_weight=0": (ANCHORED, {"end_weight": 0.0}),
-    "end_weight=1": (CONSERVATIVE, {"end_weight": 1.0}),
-    "end_weight=10": (CONSERVATIVE, {"end_weight": 10.0}),
-    "aggressive+end_weight=10": (AGGRESSIVE, {"end_weight": 10.0}),
-    "anchored+end_weight=10": (ANCHORED, {"end_weight": 10.0}),
-    "anchored+form=data": (ANCHORED, {"form": "data"}),
+    **{
+        f"{mode}refine_weight=1+end_weight=0": (method, {"refine_weight": 1.0, "end_weight": 0.0})
+        for mode, method in MODES.items()
+    },
     "anchored+reference=anchor": (ANCHORED, {"reference": "anchor"}),
     "anchored+reference=anchor+source=step": (ANCHORED, {"reference": "anchor", "source": STEP}),
     "high_frequency_weight=1": (CONSERVATIVE, {"high_frequency_weight": 1.0}),

@@ -169,6 +169,11 @@ def test_check_task_names_the_place():
             student(method__gradient="cut"),
             "config.method.gradient = 'cut': choose one of stopped, through",
         ),
+        (
+            build.distillation_spec,
+            student(method__draft_weight=0.0, method__refine_weight=0.0, method__end_weight=0.0),
+            "config.method: all of draft_weight, .* are 0; nothing is left to learn",
+        ),
         (build.evaluate, teacher(evaluate__samples=0), "config.evaluate.samples = 0: must be at"),
         (
             build.evaluate,

@@ -130,6 +130,8 @@ class DraftRefine(Distillation):
         at_least(1, self, PATH, *positive, "feature_steps")
         weights = ("draft_weight", "refine_weight", "end_weight")
         weights += ("high_frequency_weight", "perceptual_weight")
+        if not any(getattr(self, name) for name in weights):
+            raise UserError(f"{PATH}: all of {', '.join(weights)} are 0; nothing is left to learn")
         counts = ("cross_draft_width", "lora_rank", "feature_seed")
         at_least(0, self, PATH, *weights, *counts, "on_policy_after", "batch_size_on_policy")
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")
