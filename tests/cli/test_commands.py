@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -192,3 +193,11 @@ def test_whole_smoke_demo(tmp_path, quick_flags):
     assert names == [*METHODS[:-1], "learned-8", "learned-4"]
     for name in ("samples.png", "quality.png"):
         assert (tmp_path / "demo" / name).stat().st_size > 1000
+
+
+def test_the_package_is_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["drf", "nonsense"])
+    monkeypatch.setattr("drf_jax.cli.main.rarely_collect", lambda: None)
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_module("drf_jax", run_name="__main__")
+    assert "unknown command 'nonsense'" in capsys.readouterr().err
