@@ -298,12 +298,12 @@ def test_another_teacher_is_refused(trained, teacher, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_classifier_of_a_perceptual_loss_does_not_judge(teacher, tmp_path, capsys):
-    more = ["--config.method.perceptual_weight=0.5", "--config.method.high_frequency_weight=0.1"]
+    weights = {"draft": 0.3, "refine": 0.7, "end": 4.0, "perceptual": 0.5, "high_frequency": 0.1}
+    more = [f"--config.method.{name}_weight={weight}" for name, weight in weights.items()]
     argv = words("draft_refine_aggressive", teacher, "--workdir", str(tmp_path), *more)
     assert main(["train", *argv]) == 0
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
-    whole = last["draft"] + last["refine"] + 0.5 * last["perceptual"] + 0.1 * last["high_frequency"]
-    whole += 4 * last["end"]  # the config's own weight
+    whole = sum(weight * last[name] for name, weight in weights.items())
     np.testing.assert_allclose(last["loss"], whole, rtol=1e-5)
     assert last["perceptual"] > 0 and last["high_frequency"] > 0
     capsys.readouterr()
