@@ -33,28 +33,18 @@ TRAJECTORIES = {
     "trajectories": 8192,
     "trajectory_batch": 512,
     "on_policy_after": 1500,
-    "batch_size_on_policy": 48,
 }
 """Of the methods that are trained on the teacher's walks: on-policy in the last part."""
-ROUNDS = {
-    "form": "noise",
-    "draft_weight": 0.0,
-    "refine_weight": 0.0,
-    "end_weight": 1.0,
-    "batch_size_on_policy": 0,
-}
-"""Of draft–refine: the error of the state in which a round ends, through all that leads to it (docs/ablations.md)."""
 METHODS = {
-    "draft_refine": {**TRAJECTORIES, **ROUNDS, "rounds": 2, "drafts": 2},
-    "draft_refine_aggressive": {**TRAJECTORIES, **ROUNDS, "rounds": 3, "drafts": 2},
+    "draft_refine": {**TRAJECTORIES, "rounds": 2, "drafts": 2},
+    "draft_refine_aggressive": {**TRAJECTORIES, "rounds": 3, "drafts": 2},
     "draft_refine_anchored": {
         **TRAJECTORIES,
-        **ROUNDS,
         "rounds": 4,
         "drafts": 1,
         "on_policy_after": 0,
     },
-    "step": {"steps": 4, **TRAJECTORIES},
+    "step": {"steps": 4, **TRAJECTORIES, "batch_size_on_policy": 48},
     "progressive": {"start": 32, "last": 1},
     "consistency_distillation": {
         "intervals": 17,

@@ -22,19 +22,22 @@ DESIGN = {
     "drafter": "heads",
     "share": "none",
     "lora_rank": 0,
-    "draft_weight": 1.0,
-    "refine_weight": 1.0,
+    "form": "noise",
+    "draft_weight": 0.0,
+    "refine_weight": 0.0,
     "cross_draft": "every_block",
     "cross_draft_width": 0,
     "gradient": "through",
-    "end_weight": 0.0,
+    "end_weight": 1.0,
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,
     "features": "",
     "feature_steps": 600,
     "feature_seed": 1,
+    "batch_size_on_policy": 0,
 }
-"""What ``--config.method.KEY=`` explores of both draft–refine methods (docs/ablations.md), each at its default."""
+"""What ``--config.method.KEY=`` explores of draft–refine methods (docs/ablations.md), each at its default: the loss is
+the error of the state in which a round ends, through all that leads to it."""
 
 
 def distilled(
