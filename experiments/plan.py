@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from drf_jax.build import METHODS
 from drf_jax.config import plain
-from drf_jax.configs import cifar10, cifar10_distilled, digits_learned, imagenet512_dit_xl2
+from drf_jax.configs import cifar10, cifar10_distilled, imagenet512_dit_xl2
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import read_results, write_results
 from drf_jax.plan.data import planned_data
@@ -55,12 +55,12 @@ class Subject:
 
 def subjects(arg: str) -> list[Subject]:
     cifar, xl = cifar10.get_config(arg or "bf16"), imagenet512_dit_xl2.get_config(arg)
-    student = digits_learned.get_config(arg)
     one = {"batch": 8, "topologies": 1}
     distilled = {
         method: cifar10_distilled.get_config(",".join(filter(None, [f"method={method}", arg])))
         for method in METHODS
     }
+    student = distilled.pop("draft_refine")
     parallel = {"program": "sample", "draft": DRAFTS, "batch": 1}
     return [
         Subject("CIFAR-10 teacher, update", cifar, cifar, batch=8),

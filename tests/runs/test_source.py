@@ -140,11 +140,19 @@ def test_a_run_goes_on_from_what_it_was_started_from(tmp_path):
         note_source(tmp_path, Source({}, "b" * 64, 3.0))
 
 
-def test_runs_of_before_have_the_design_that_is_still_the_default():
-    absent = {key: value for key, value in ABSENT.items() if key.startswith("method.")}
-    assert absent == {f"method.{key}": value for key, value in distilled.DESIGN.items()}
+def test_a_run_of_before_is_built_as_what_it_was():
     spec = build.DraftRefine(rounds=1, drafts=1, trajectories=1)
+    absent = {key.partition(".")[::2]: value for key, value in ABSENT.items()}
+    absent = {key: value for (section, key), value in absent.items() if section == "method"}
+    assert absent and {key: getattr(spec, key) for key in absent} == absent
+
+
+def test_a_config_has_all_keys_of_the_design_and_they_are_built():
+    spec = build.DraftRefine(rounds=1, drafts=1, trajectories=1, **distilled.DESIGN)
     assert {key: getattr(spec, key) for key in distilled.DESIGN} == distilled.DESIGN
+    assert {key for key in ABSENT if key.startswith("method.")} <= {
+        f"method.{key}" for key in distilled.DESIGN
+    }
 
 
 TINY = ["--config.network.width=16", "--config.network.depth=1", "--config.network.heads=2"]
