@@ -18,6 +18,7 @@
 ``lcm``                         lcm, shown guidance weights from 1 to 3                1, 2, 4
 ``lcm_lora``                    lcm-lora: low-rank deltas only                         1, 2, 4
 ``adversarial``                 adversarial, and score distillation                    1, 2, 4
+``pfgmpp``                      pfgmpp: the teacher goes on with PFGM++'s noise        8, 4, 2
 ==============================  =====================================================  ==============
 
 Minutes each on 2 CPU cores. ``smoke`` trains for a few updates (``method=lcm,smoke``). All students in one table:
@@ -70,6 +71,7 @@ METHODS = {
         "feature_steps": 600,
         "feature_seed": 1,
     },
+    "pfgmpp": {"dimensions": 128.0},
 }
 
 

@@ -7,10 +7,9 @@
 
 ``method`` is ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored`` or ``step`` (of which ``calls=4``
 says in how many calls), ``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``,
-``lcm``, ``lcm_lora`` or
-``adversarial``. Every student with a teacher is shown guidance
-weights from 1 to 4 and takes the weight as an input: ``--config.evaluate.guidance=3`` samples with it. The teacher may
-be conditioned on captions, too (``configs/emoji64.py:captions``): its students then are.
+``lcm``, ``lcm_lora``, ``adversarial`` or ``pfgmpp``. Every student with a teacher is shown
+guidance weights from 1 to 4 and takes the weight as an input: ``--config.evaluate.guidance=3`` samples with it. The
+teacher may be conditioned on captions, too (``configs/emoji64.py:captions``): its students then are.
 
 For one H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU (``method=lcm,smoke``); its teacher
 is ``configs/emoji64.py:smoke``.
@@ -67,6 +66,7 @@ METHODS = {
         "feature_seed": 1,
         "guidance": GUIDANCE,
     },
+    "pfgmpp": {"dimensions": 2048.0},
 }
 
 

@@ -7,9 +7,8 @@
 
 ``method`` is ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored`` or ``step`` (of which ``calls=4``
 says in how many calls), ``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``,
-``lcm``, ``lcm_lora`` or
-``adversarial``. For one H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU
-(``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
+``lcm``, ``lcm_lora``, ``adversarial`` or ``pfgmpp``. For one H100. Not yet run. ``smoke`` trains for a few updates,
+in seconds on a CPU (``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
 """
 
 from ml_collections import ConfigDict
@@ -58,6 +57,7 @@ METHODS = {
         "feature_steps": 2000,
         "feature_seed": 1,
     },
+    "pfgmpp": {"dimensions": 2048.0},
 }
 
 

@@ -29,6 +29,7 @@ STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "adversarial": ("adversarial", {}),
     "consistency_training": ("consistency_training", ANY_DEPTH),
     "lcm_lora": ("lcm_lora", ANY_DEPTH),
+    "pfgmpp": ("pfgmpp", ANY_DEPTH),
     "learned-2": ("draft_refine,calls=2", {}),
     "learned-aggressive-2": ("draft_refine_aggressive,calls=2", {}),
     "learned-anchored-2": ("draft_refine_anchored,calls=2", {}),

@@ -8,6 +8,7 @@ from drf_jax.build.data import source, split
 from drf_jax.build.devices import Mesh, loop, mesh, rules
 from drf_jax.build.distillation import (
     METHODS,
+    PFGMPP,
     UNGUIDED,
     Adversarial,
     ConsistencyDistillation,
@@ -43,6 +44,7 @@ __all__ = [
     "BACKBONES",
     "DRAFTERS",
     "METHODS",
+    "PFGMPP",
     "PROCESSES",
     "SAMPLERS",
     "TASKS",

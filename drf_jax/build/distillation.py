@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from drf_jax.build.samplers.multistep import SOLVERS
 from drf_jax.config import at_least, choose, naming, read, split_name
 from drf_jax.errors import UserError
 from drf_jax.networks.cross_draft import PLACES
@@ -228,8 +229,7 @@ class ConsistencyTraining(Distillation):
         at_least(1, self, PATH, "first_intervals")
         at_least(self.first_intervals, self, PATH, "last_intervals")
         check_consistency(self)
-        if self.guidance != UNGUIDED:
-            raise UserError(f"{PATH}.guidance = {self.guidance}: there is no teacher to guide")
+        unguided(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -287,6 +287,31 @@ class Adversarial(Distillation):
         at_least(0, self, PATH, "feature_seed", "distill_weight", "r1_weight")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PFGMPP(Distillation):
+    """The teacher goes on as a PFGM++ of D = ``dimensions`` (`drf_jax.process.pfgmpp`), by its own objective.
+
+    It is sampled by ``solver``, of the multistep ones.
+    """
+
+    dimensions: float = 2048.0
+    solver: str = "dpmpp-2m"
+    family: ClassVar[str] = "pfgmpp"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dimensions <= 0:
+            raise UserError(f"{PATH}.dimensions = {self.dimensions}: must be positive")
+        choose(SOLVERS, self.solver, f"{PATH}.solver")
+        unguided(self)
+
+
+def unguided(spec: Distillation) -> None:
+    """Raise if a student without a teacher is to be shown guidance weights."""
+    if spec.guidance != UNGUIDED:
+        raise UserError(f"{PATH}.guidance = {spec.guidance}: there is no teacher to guide")
+
+
 def check_consistency(spec: ConsistencyDistillation | ConsistencyTraining) -> None:
     """Raise unless the names that choose a consistency loss are known."""
     choose(TARGETS, spec.target, f"{PATH}.target")
@@ -306,6 +331,7 @@ METHODS: dict[str, type[Distillation]] = {
     "lcm": LatentConsistency,
     "lcm_lora": LatentConsistencyLora,
     "adversarial": Adversarial,
+    "pfgmpp": PFGMPP,
 }
 
 

@@ -50,4 +50,4 @@ def test_arguments(module):
 def test_students_of_emoji_are_shown_the_guidance_weight():
     for method in build.METHODS:
         spec = build.distillation_spec(emoji64_distilled.get_config(f"method={method}"))
-        assert (spec.guidance == build.UNGUIDED) == (method == "consistency_training")
+        assert (spec.guidance == build.UNGUIDED) == (method in ("consistency_training", "pfgmpp"))

@@ -35,6 +35,7 @@ ROWS = {
     "lcm": [f"lcm-{calls}" for calls in (4, 2, 1)],
     "lcm_lora": [f"lcm-lora-{calls}" for calls in (4, 2, 1)],
     "adversarial": [f"adversarial-{calls}" for calls in (4, 2, 1)],
+    "pfgmpp": [f"pfgmpp-{calls}" for calls in (8, 4, 2)],
 }
 TINY = ["--config.network.width=16", "--config.network.depth=1", "--config.network.heads=2"]
 SHORT = ["--config.evaluate.samples=16", "--config.evaluate.batch_size=16"]

@@ -28,7 +28,7 @@ from drf_jax.sampling.guidance import Guided
 DATA = Digits()
 KEYS = jax.random.key(7)
 DRAFT_REFINE = ["draft_refine", "draft_refine_aggressive", "draft_refine_anchored"]
-GUIDED = sorted(set(emoji64_distilled.METHODS) - {"consistency_training", *DRAFT_REFINE})
+GUIDED = sorted(set(emoji64_distilled.METHODS) - {"consistency_training", "pfgmpp", *DRAFT_REFINE})
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from drf_jax.runs.distillation.adversarial import AdversarialStage
 from drf_jax.runs.distillation.consistency import ConsistencyStage
 from drf_jax.runs.distillation.draft_refine import DraftRefineStage
 from drf_jax.runs.distillation.latent_consistency import LatentConsistencyStage, LoraStage
+from drf_jax.runs.distillation.pfgmpp import PFGMPPStage
 from drf_jax.runs.distillation.progressive import progressive_stages
 from drf_jax.runs.distillation.stage import Setting, Stage
 from drf_jax.runs.distillation.step import StepStage
@@ -24,6 +25,7 @@ STAGES: dict[type, Callable[[Any, Setting], tuple[Stage, ...]]] = {
     build.LatentConsistency: lambda spec, setting: (LatentConsistencyStage(spec, setting),),
     build.LatentConsistencyLora: lambda spec, setting: (LoraStage(spec, setting),),
     build.Adversarial: lambda spec, setting: (AdversarialStage(spec, setting),),
+    build.PFGMPP: lambda spec, setting: (PFGMPPStage(spec, setting),),
 }
 
 
