@@ -30,6 +30,7 @@ def methods(smoke: bool = False, teacher: int = 48) -> dict[str, dict]:
     if smoke:
         return {
             "ddim-6": serial(6),
+            "ddpm-6": serial(6, "ddpm"),
             "heun-3": serial(2, "heun"),
             "dpmpp-2m-3": multistep("dpmpp-2m", 3),
             "unipc-3": multistep("unipc", 3),
@@ -40,6 +41,7 @@ def methods(smoke: bool = False, teacher: int = 48) -> dict[str, dict]:
         }
     return {
         **{f"ddim-{n}": serial(n) for n in (teacher, 8, 4, 2, 1)},
+        **{f"ddpm-{n}": serial(n, "ddpm") for n in (teacher, 8)},
         "heun-7": serial(4, "heun"),
         **{f"dpmpp-2m-{n}": multistep("dpmpp-2m", n) for n in (8, 4, 2)},
         **{f"unipc-{n}": multistep("unipc", n) for n in (8, 4, 2)},
