@@ -28,6 +28,7 @@ DESIGN = {
     "cross_draft": "every_block",
     "cross_draft_width": 0,
     "gradient": "through",
+    "gradient_between_rounds": "stopped",
     "end_weight": 1.0,
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,

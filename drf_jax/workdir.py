@@ -52,6 +52,7 @@ ABSENT = {
     "method.cross_draft": "every_block",
     "method.cross_draft_width": 0,
     "method.gradient": "through",
+    "method.gradient_between_rounds": "stopped",
     "method.end_weight": 0.0,
     "method.high_frequency_weight": 0.0,
     "method.perceptual_weight": 0.0,

@@ -48,6 +48,13 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "form=data": (CONSERVATIVE, {"form": "data"}),
     "anchored+form=data": (ANCHORED, {"form": "data"}),
     "gradient=stopped": (CONSERVATIVE, {"gradient": "stopped"}),
+    **{
+        f"{mode}gradient_between_rounds=through": (
+            method,
+            {"gradient_between_rounds": "through", "on_policy_after": 0},
+        )
+        for mode, method in MODES.items()
+    },
     "teacher-forced": (CONSERVATIVE, {"on_policy_after": NEVER}),
     "on-policy": (CONSERVATIVE, {"on_policy_after": 0}),
     "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),

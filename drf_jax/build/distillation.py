@@ -110,6 +110,8 @@ class DraftRefine(Distillation):
     """Of that attention; 0: the width of the feature map."""
     gradient: str = "through"
     """Whether the refined states' gradient runs through the drafts, of `drf_jax.objectives.draft_refine.GRADIENTS`."""
+    gradient_between_rounds: str = "stopped"
+    """The same of later rounds' gradient and the states that a round starts from, on-policy."""
     end_weight: float = 0.0
     """Of `drf_jax.objectives.end_point`."""
     high_frequency_weight: float = 0.0
@@ -138,6 +140,7 @@ class DraftRefine(Distillation):
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")
         choose(CROSS_DRAFT, self.cross_draft, f"{PATH}.cross_draft")
         choose(GRADIENTS, self.gradient, f"{PATH}.gradient")
+        choose(GRADIENTS, self.gradient_between_rounds, f"{PATH}.gradient_between_rounds")
         choose(DRAFTERS, self.drafter, f"{PATH}.drafter")
         choose(SHARES, self.share, f"{PATH}.share")
         choose(DTYPES, self.trajectory_dtype, f"{PATH}.trajectory_dtype")

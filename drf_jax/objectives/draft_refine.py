@@ -12,8 +12,9 @@ with further terms L_i of the refined states, each in a file of its own (`end_po
 
 `TeacherForced` starts one random round per trajectory at the teacher's own state, and a student of one call a round
 remembers a call at the teacher's states before it: cheap, and never drifts.
-`OnPolicy` walks all rounds from the noise, each from the state the student itself reached (no gradient through it, but
-through what such a student remembers), so later rounds learn to mend what earlier ones did.
+`OnPolicy` walks all rounds from the noise, each from the state the student itself reached: later rounds learn to mend
+what earlier ones did. The gradient runs through what such a student remembers, and through that state only if
+``between_rounds`` lets it: rounds then also learn to end where the next ones do best.
 
 Both train the parameters of a `drf_jax.sampling.learned.Student` on batches ``{"states": [b, n + 1, *state],
 "cond": ...}``. The gradient of the refined states runs through the drafts, unless ``between`` stops it.
@@ -33,12 +34,12 @@ from drf_jax.sampling.driffusion import one_round
 from drf_jax.sampling.learned import Student
 from drf_jax.typing import Cond, Drafts, Metrics, Params, PerExample, PRNGKey, State, Times
 
-Between = Callable[[Drafts], Drafts]
+Between = Callable[[Any], Any]
 
 
-def through(drafts: Drafts) -> Drafts:
-    """The gradient of the refined states runs through the drafts."""
-    return drafts
+def through(states: Drafts | State) -> Drafts | State:
+    """The gradient of what comes later runs through these states."""
+    return states
 
 
 GRADIENTS: dict[str, Between] = {"through": through, "stopped": jax.lax.stop_gradient}
@@ -158,6 +159,7 @@ class OnPolicy:
     refine_weight: float = 1.0
     between: Between = through
     terms: tuple[Term, ...] = ()
+    between_rounds: Between = jax.lax.stop_gradient
     scan: Callable = jax.lax.scan
 
     def __call__(
@@ -177,7 +179,7 @@ class OnPolicy:
             loss, metrics, (x, memory) = round_loss(
                 self.student, params, memory, x, targets, times, *options
             )
-            return (jax.lax.stop_gradient(x), memory), (loss, metrics)
+            return (self.between_rounds(x), memory), (loss, metrics)
 
         drafter, _ = self.student.slots(params)
         memory = drafter.start(states[0], jnp.full(b, grid[0]), cond)

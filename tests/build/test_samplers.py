@@ -126,7 +126,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("section", "library", "most"), CASES, ids=lambda v: getattr(v, "__name__", str(v)[:40]))
+@pytest.mark.parametrize(
+    ("section", "library", "most"), CASES, ids=lambda v: getattr(v, "__name__", str(v)[:40])
+)
 def test_a_section_is_the_librarys_sampler(section, library, most):
     method, result = made(section), library()
     np.testing.assert_allclose(run(method), getattr(result, "x", result), atol=2e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drf_jax import build
-from drf_jax.configs import emoji64, fashion_mnist32
+from drf_jax.configs import emoji64, fashion_mnist32, training_free
 from drf_jax.data.captions import write_captions
 from drf_jax.data.card import Card, write_card
 from drf_jax.data.conditioning import condition
@@ -89,7 +89,7 @@ def test_the_whole_config_fits_together(data_dir, module, shape, classes, size, 
     assert losses.shape == (8,)
     denoiser = Denoiser(params, network, objective.process, objective.output)
     methods = build.methods(config, denoiser, data, COMPILED)
-    assert len(methods) == 20
+    assert [m.name for m in methods] == list(training_free.methods())
     for method in methods:
         # A name ends with the calls, unless a tolerance decides them.
         assert method.name.endswith(f"-{method.sequential_calls}") or method.cost is not None

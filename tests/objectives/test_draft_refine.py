@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from drf_jax.objectives.draft_refine import (
+    GRADIENTS,
     OnPolicy,
     TeacherForced,
     jump_scale,
@@ -146,7 +147,7 @@ def test_on_policy_walks_all_rounds_from_its_own_ends():
     np.testing.assert_allclose(0.5 * metrics["draft"] + metrics["refine"], ours, rtol=1e-9)
 
 
-def test_no_gradient_runs_from_a_round_into_the_one_before():
+def test_gradients_run_from_a_round_into_the_one_before_only_where_they_are_let():
     p, data = params(), batch()
 
     def walk(q, between):
@@ -156,10 +157,14 @@ def test_no_gradient_runs_from_a_round_into_the_one_before():
             x, total = between(x), total + loss.mean() / ROUNDS
         return total
 
-    ours = jax.grad(lambda q: OnPolicy(STUDENT, GRID, ROUNDS, 0.5)(q, None, data, KEY)[0].mean())
-    cut = jax.grad(walk)(p, jax.lax.stop_gradient)
-    through = jax.grad(walk)(p, lambda x: x)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8), ours(p), cut)
+    def ours(**options):
+        objective = OnPolicy(STUDENT, GRID, ROUNDS, 0.5, **options)
+        return jax.grad(lambda q: objective(q, None, data, KEY)[0].mean())(p)
+
+    same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8)
+    cut, through = (jax.grad(walk)(p, GRADIENTS[name]) for name in ("stopped", "through"))
+    jax.tree.map(same, ours(), cut)
+    jax.tree.map(same, ours(between_rounds=GRADIENTS["through"]), through)
     assert not np.allclose(cut["refiner"]["w"], through["refiner"]["w"], rtol=1e-3)
 
 

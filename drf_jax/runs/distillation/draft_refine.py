@@ -169,7 +169,9 @@ class DraftRefineStage:
             frozen["base"] = setting.parameters(jax.jit(self.base), source)
         if spec.perceptual_weight:
             frozen["features"] = frozen_classifier(setting, spec, folder / PERCEPTUAL).params
-        forced, on_policy = TeacherForced(*shared), OnPolicy(*shared, scan=setting.loop.scan)
+        rounds = {"between_rounds": GRADIENTS[spec.gradient_between_rounds]}
+        forced = TeacherForced(*shared)
+        on_policy = OnPolicy(*shared, **rounds, scan=setting.loop.scan)
         return Training(
             (
                 Phase(self.of_trained(forced), batches(setting.train.batch_size, setting.seed)),
