@@ -2,12 +2,13 @@
 
 Trajectory i starts at the noise of sample index i and is conditioned like example i of the data (modulo its length), so
 the cache depends on the teacher, the grid and the seed alone. It is one ``.npy`` array ``[n, nodes, *state]``, with a
-JSON file beside it that says what it holds and how far it is: a killed run goes on where it stopped. A training reads
-it into memory where it fits.
+JSON file beside it that says what it holds, how far it is and the seconds that a trajectory takes: a killed run goes on
+where it stopped. A training reads it into memory where it fits.
 """
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ from drf_jax.data.ahead import read_ahead
 from drf_jax.data.order import shuffled_rows
 from drf_jax.errors import UserError
 from drf_jax.noise import initial_noise, sample_keys
+from drf_jax.turns import Turn
 from drf_jax.typing import Cond, PRNGKey, State
 
 Walk = Callable[[State, Cond], Float[jax.Array, "nodes b *state"]]
 """Unit noise and conditioning to the kept states of the teacher's walk."""
 
 
+SECONDS = "seconds_each"
+"""In the JSON file: the seconds of a trajectory, after the first batch if there is another."""
 MEMORY_SHARE = 0.25
 """Of the machine's memory: a larger cache is left in its file."""
 
@@ -67,6 +71,8 @@ def make_trajectories(
 ) -> None:
     """Write ``count`` trajectories to ``path``, going on with what is there.
 
+    The first batch compiles. The others are timed, and made in turn with other processes (`drf_jax.turns`).
+
     Args:
       path: the ``.npy`` file.
       walk: the teacher's sampler; always called with ``batch_size`` samples.
@@ -90,7 +96,9 @@ def make_trajectories(
     start, size = mapped.offset, mapped[:1].nbytes
     del mapped
     bar = tqdm(total=count, initial=done, desc="trajectories", disable=None)
-    with bar as progress, path.open("r+b") as file:
+    with bar as progress, path.open("r+b") as file, Turn() as mine:
+        opened = first = done
+        began = time.perf_counter()
         while done < count:
             index = np.arange(done, done + batch_size)
             noise = initial_noise(sample_keys(root, index), shape[1:])
@@ -103,8 +111,13 @@ def make_trajectories(
             if done == count or (done // batch_size) % 16 == 0:
                 file.flush()
                 os.fsync(file.fileno())
-                with replacing(note) as facts:
-                    facts.write(json.dumps({**wanted, "done": done}, indent=1).encode())
+                each = (time.perf_counter() - began) / (done - first)
+                facts = {**wanted, "done": done, SECONDS: each}
+                with replacing(note) as text:
+                    text.write(json.dumps(facts, indent=1).encode())
+            if first == opened and done < count:
+                mine.take()
+                began, first = time.perf_counter(), done
 
 
 def made_with(path: Path) -> dict[str, Any]:
@@ -133,7 +146,7 @@ def _done(path, note, wanted):
         raise UserError(
             f"trajectories in {path} cannot be read ({error}); delete the file"
         ) from None
-    done = found.pop("done")
+    done = found["done"]
     for key in wanted:
         if found.get(key) != wanted[key]:
             raise UserError(

@@ -1,15 +1,16 @@
 """How many updates a training may make so that it takes a given number of seconds.
 
 A *probe*, a short run of the very program, tells the seconds c_{k,1} and c_{k,2} that an update takes before and after
-the switch of stage k's objective, and the seconds p that were spent on cached trajectories. With the share f of the
-updates that comes before the switch (f = 1 where there is none),
+the switch of stage k's objective, and the seconds p that a cached trajectory takes. With the share f of the updates
+that comes before the switch (f = 1 where there is none) and T trajectories an update, as in the config,
 
-    S = p + N Σ_k [f c_{k,1} + (1 − f) c_{k,2}]                                             (1)
+    S = N (p T + Σ_k [f c_{k,1} + (1 − f) c_{k,2}])                                         (1)
 
-is solved for the updates N of every stage. Of many halvings (progressive distillation) two are probed: the first, whose
-teacher may be guided, and the next, which stands for the rest. Schedules then end where the training does: the switch
-stays at f N and the warm-up takes at most N / 10 updates. The average needs no change: it forgets its start as it goes
-(`drf_jax.training.step`). So the program of the probe is that of the training, and is compiled once.
+is solved for the updates N of every stage: a short training makes fewer trajectories, and uses each as often. Of many
+halvings (progressive distillation) two are probed: the first, whose teacher may be guided, and the next, which stands
+for the rest. Schedules then end where the training does: the switch stays at f N and the warm-up takes at most N / 10
+updates. The average needs no change: it forgets its start as it goes (`drf_jax.training.step`). So the program of the
+probe is that of the training, and is compiled once.
 """
 
 import json
@@ -23,6 +24,8 @@ from drf_jax.objectives.progressive import halvings
 
 LINES = 4
 """Lines of the metrics in each phase of a probe; the first is not used."""
+BATCHES = 3
+"""Of trajectories, in a probe; the first is not timed."""
 Changes = dict[str, int | float | tuple]
 """Dotted keys of a config to values, as ``--config.KEY=VALUE`` has them."""
 
@@ -45,7 +48,16 @@ def schedule(config: Mapping[str, Any], updates: int) -> Changes:
         "train.sample_every": 0,
         "optimizer.warmup": min(config["optimizer"]["warmup"], updates // 10),
     }
-    return changes | ({key: round(share * updates)} if key else {})
+    changes |= {key: round(share * updates)} if key else {}
+    return changes | trajectories_of(config, updates)
+
+
+def trajectories_of(config: Mapping[str, Any], updates: int) -> Changes:
+    """As many as are used as often as the config's are; nothing for methods without any."""
+    method, steps = config.get("method", {}), config["train"]["steps"]
+    if "trajectories" not in method:
+        return {}
+    return {"method.trajectories": max(1, round(method["trajectories"] * updates / steps))}
 
 
 def probe_changes(config: Mapping[str, Any], every: int) -> Changes:
@@ -55,6 +67,8 @@ def probe_changes(config: Mapping[str, Any], every: int) -> Changes:
     updates = phases * LINES * every
     changes = schedule(config, updates)
     changes |= {"train.log_every": every, "train.checkpoint_every": updates}
+    if "method.trajectories" in changes:
+        changes["method.trajectories"] = BATCHES * config["method"]["trajectory_batch"]
     if stages_of(config) > 2:
         changes |= {"method.start": 4 * config["method"]["last"], "evaluate.calls": ()}
     return changes | ({key: LINES * every if share > 0 else 0} if key else {})
@@ -90,9 +104,9 @@ def seconds_per_update(workdir: str | Path, config: Mapping[str, Any], every: in
     return sum(stages) + (stages_of(config) - len(stages)) * stages[-1]
 
 
-def updates_within(seconds: float, per_update: float, preparation: float = 0.0) -> int:
-    """N of (1); a quarter of the seconds is for the updates, however long the preparation is."""
-    return max(2, int(max(seconds - preparation, seconds / 4) / per_update))
+def updates_within(seconds: float, per_update: float) -> int:
+    """N of (1) for the seconds of an update with its trajectories."""
+    return max(2, int(seconds / per_update))
 
 
 def as_flags(changes: Mapping[str, Any]) -> Sequence[str]:

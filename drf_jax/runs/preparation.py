@@ -4,21 +4,17 @@ Students of one teacher that need the same trajectories can share them through a
 bits as if each had made its own, and each is told the seconds that they took when they were made.
 """
 
-import copy
-import json
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drf_jax.atomic import replacing
+from drf_jax.data.trajectories import SECONDS, made_with
 from drf_jax.errors import UserError
 from drf_jax.runs.distil import stages_of
 from drf_jax.runs.teacher import load_teacher
 from drf_jax.runs.trajectories import TRAJECTORIES
-from drf_jax.turns import turn
 
 
 def cache_trajectories(config: Mapping[str, Any], workdir: Path) -> None:
@@ -33,6 +29,11 @@ def files(folder: Path) -> list[Path]:
     return [folder / TRAJECTORIES, (folder / TRAJECTORIES).with_suffix(".json")]
 
 
+def seconds_each(workdir: Path) -> float:
+    """What a trajectory of a run's cache took; 0 where there is none."""
+    return made_with(workdir / TRAJECTORIES).get(SECONDS, 0.0)
+
+
 def link(source: Path, folder: Path) -> None:
     """The cache of ``source`` in ``folder`` too, without a copy."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,50 +41,37 @@ def link(source: Path, folder: Path) -> None:
         os.link(old, new)
 
 
-def taken(config: Mapping[str, Any], workdir: Path, pool: Path) -> float | None:
-    """Put what ``config`` needs from the pool into ``workdir``; the seconds that it took, None if it isn't there."""
+def taken(config: Mapping[str, Any], workdir: Path, pool: Path) -> bool:
+    """Put what ``config`` needs from the pool into ``workdir``, if it is there."""
     if any(file.exists() for file in files(workdir)):
-        return None  # to be finished
-    for seconds in sorted(pool.glob("*/seconds.json")):
-        link(seconds.parent, workdir)
+        return False  # to be finished
+    for folder in sorted(pool.glob("*")):
+        facts = made_with(folder / TRAJECTORIES)
+        if facts.get("count") != config["method"]["trajectories"]:
+            continue
+        link(folder, workdir)
         try:
             cache_trajectories(config, workdir)
         except UserError:  # they are of something else
             for file in files(workdir):
                 file.unlink()
         else:
-            return json.loads(seconds.read_text())
-    return None
+            return True
+    return False
 
 
-def given(workdir: Path, pool: Path, seconds: float) -> None:
+def given(workdir: Path, pool: Path) -> None:
     """Put the cache of ``workdir`` into the pool."""
     pool.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=pool))
-    link(workdir, made)
-    with replacing(made / "seconds.json") as file:
-        file.write(json.dumps(seconds).encode())
+    link(workdir, Path(tempfile.mkdtemp(dir=pool)))
 
 
-def prepare(
-    config: Mapping[str, Any], workdir: Path, trial: Path, pool: Path | None = None
-) -> float:
-    """Seconds that it took to cache the trajectories in ``workdir``; 0 for a config without any.
-
-    A batch of them is made in ``trial`` first, so that compilation is not counted where it is cached, and the rest in
-    turn with other processes (`drf_jax.turns`).
-    """
+def prepare(config: Mapping[str, Any], workdir: Path, pool: Path | None = None) -> float:
+    """Seconds that it took to cache the trajectories in ``workdir``; 0 for a config without any."""
     if "trajectories" not in config.get("method", {}):
         return 0.0
-    if pool is not None and (seconds := taken(config, workdir, pool)) is not None:
-        return seconds
-    few = copy.deepcopy(config)
-    few["method"]["trajectories"] = few["method"]["trajectory_batch"]
-    cache_trajectories(few, trial)
-    with turn():
-        start = time.perf_counter()
+    if pool is None or not taken(config, workdir, pool):
         cache_trajectories(config, workdir)
-        seconds = time.perf_counter() - start
-    if pool is not None:
-        given(workdir, pool, seconds)
-    return seconds
+        if pool is not None:
+            given(workdir, pool)
+    return seconds_each(workdir) * config["method"]["trajectories"]

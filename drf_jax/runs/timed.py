@@ -1,6 +1,6 @@
 """A training of a given number of seconds: as many updates as fit, which a probe in the same process tells.
 
-    trajectories → probe → updates → training
+    probe → updates → trajectories → training
 
 `drf_jax.runs.budget` has the mathematics. Probe and training share their compiled updates, so both together start and
 compile once. What was found out is in ``<run>/budget.json``, and a run that goes on keeps to it.
@@ -26,13 +26,13 @@ from drf_jax.runs.budget import (
     updates_within,
 )
 from drf_jax.runs.distil import train_distilled
-from drf_jax.runs.preparation import files, link, prepare
+from drf_jax.runs.preparation import prepare, seconds_each
 from drf_jax.runs.teacher import train_teacher
 from drf_jax.training.programs import Programs
 from drf_jax.workdir import folder
 
 RUNS = {"teacher": train_teacher, "distill": train_distilled}
-BUDGET, PROBE, TRIAL = "budget.json", "probe", "trial"
+BUDGET, PROBE = "budget.json", "probe"
 EVERY = 10
 """Updates of a line of a probe."""
 Budget = dict[str, float]
@@ -74,11 +74,11 @@ def train_for(
                 f"{workdir} was planned for {budget['seconds']:g} seconds, not {seconds:g}"
             )
     else:
-        budget = {"seconds": seconds}
-        budget |= prepared(config, workdir, pool)
-        budget |= (
-            {"updates": updates} if updates else probed(config, workdir, budget, every, programs)
-        )
+        budget = {"seconds": seconds, "updates": updates}
+        if not updates:
+            budget |= probed(config, workdir, seconds, every, programs)
+        last = changed(config, schedule(config, int(budget["updates"])))
+        budget["preparation_seconds"] = prepare(last, workdir, pool)
         with replacing(path) as file:
             file.write(json.dumps(budget).encode())
     last = changed(config, schedule(config, int(budget["updates"])))
@@ -86,24 +86,20 @@ def train_for(
     return budget
 
 
-def prepared(config: Mapping[str, Any], workdir: Path, pool: Path | None) -> Budget:
-    """Make the trajectories in ``workdir``."""
-    spent = prepare(config, workdir, workdir / TRIAL, pool)
-    shutil.rmtree(workdir / TRIAL, ignore_errors=True)
-    return {"preparation_seconds": spent}
-
-
 def probed(
-    config: Mapping[str, Any], workdir: Path, budget: Budget, every: int, programs: Programs
+    config: Mapping[str, Any], workdir: Path, seconds: float, every: int, programs: Programs
 ) -> Budget:
     """Find out how many updates fit."""
     probe = workdir / PROBE
     shutil.rmtree(probe, ignore_errors=True)
-    if all(file.exists() for file in files(workdir)):
-        link(workdir, probe)
     short = changed(config, probe_changes(config, every))
     RUNS[build.task(short)](short, probe, programs)
-    each = seconds_per_update(probe, config, every)
+    own, trajectory = seconds_per_update(probe, config, every), seconds_each(probe)
     shutil.rmtree(probe)
-    fit = updates_within(budget["seconds"], each, budget["preparation_seconds"])
-    return {"seconds_per_update": each, "updates": fit}
+    made = config.get("method", {}).get("trajectories", 0)
+    whole = own + trajectory * made / config["train"]["steps"]
+    return {
+        "seconds_per_update": own,
+        "seconds_per_trajectory": trajectory,
+        "updates": updates_within(seconds, whole),
+    }

@@ -1,3 +1,4 @@
+import fcntl
 import json
 
 import jax
@@ -7,6 +8,7 @@ import pytest
 
 from drf_jax.data import trajectories
 from drf_jax.data.trajectories import (
+    SECONDS,
     Trajectories,
     made_with,
     make_trajectories,
@@ -14,6 +16,7 @@ from drf_jax.data.trajectories import (
 )
 from drf_jax.errors import UserError
 from drf_jax.noise import initial_noise, sample_keys
+from drf_jax.turns import VARIABLE
 
 ROOT = jax.random.key(4)
 COUNT, SHAPE = 40, (3, 2, 1)
@@ -74,9 +77,44 @@ def test_killed_and_resumed_is_the_same_file(tmp_path, batch):
     seen = []
     make(tmp_path / "cut.npy", lambda n, c: seen.append(int(c["label"][0])) or walk(n, c))
     assert seen[0] == batch // 16 * 16 % 10  # the last note was written after so many
-    for name in ("npy", "json"):
-        cut, whole = tmp_path / f"cut.{name}", tmp_path / f"whole.{name}"
-        assert cut.read_bytes() == whole.read_bytes()
+    cut, whole = tmp_path / "cut.npy", tmp_path / "whole.npy"
+    assert cut.read_bytes() == whole.read_bytes()
+    facts = [made_with(path) for path in (cut, whole)]
+    assert all(made.pop(SECONDS) > 0 for made in facts) and facts[0] == facts[1]
+
+
+def test_the_seconds_of_a_trajectory_leave_the_first_batch_out(tmp_path, monkeypatch):
+    clock, mine = [0.0], []
+
+    def slow(noise, cond):
+        mine.append(clock[0])
+        clock[0] += 100.0 if len(mine) == 1 else 4.0
+        return walk(noise, cond)
+
+    monkeypatch.setattr(trajectories.time, "perf_counter", lambda: clock[0])
+    make(tmp_path / "several.npy", slow, batch_size=16)
+    assert made_with(tmp_path / "several.npy")[SECONDS] == 8 / 24
+    mine.clear()
+    make(tmp_path / "one.npy", slow, batch_size=COUNT)
+    assert made_with(tmp_path / "one.npy")[SECONDS] == 100 / COUNT
+
+
+def test_they_are_made_in_turn_with_other_processes_but_for_the_first_batch(tmp_path, monkeypatch):
+    turns, held = tmp_path / "turns", []
+    monkeypatch.setenv(VARIABLE, str(turns))
+
+    def noting(noise, cond):
+        with turns.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.append(True)
+            else:
+                held.append(False)
+        return walk(noise, cond)
+
+    make(tmp_path / "t.npy", noting, batch_size=16)
+    assert held == [False, True, True]
 
 
 def test_finished_cache_is_not_made_again(tmp_path):

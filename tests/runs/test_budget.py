@@ -41,7 +41,6 @@ def test_a_training_of_one_phase_takes_its_seconds(tmp_path):
     write_probe(tmp_path / "run", [20.0])
     assert seconds_per_update(tmp_path / "run", config_of("lcm"), 5) == pytest.approx(0.02)
     assert updates_within(60.0, 0.02) == 3000
-    assert updates_within(60.0, 0.02, preparation=10.0) == 2500
 
 
 def test_phases_count_by_their_share(tmp_path):
@@ -60,8 +59,12 @@ def test_the_second_halving_stands_for_the_rest(tmp_path):
     assert seconds_per_update(tmp_path / "run", config, 5) == pytest.approx(0.04 + 3 * 0.01)
 
 
-def test_a_long_preparation_leaves_a_quarter():
-    assert updates_within(40.0, 0.1, preparation=1e6) == 100
+def test_a_short_training_uses_each_trajectory_as_often():
+    config = config_of("step", **{"train.steps": 100, "method.trajectories": 1000})
+    assert schedule(config, 100)["method.trajectories"] == 1000
+    assert schedule(config, 25)["method.trajectories"] == 250
+    assert probe_changes(config, 5)["method.trajectories"] == 3 * config.method.trajectory_batch
+    assert "method.trajectories" not in schedule(config_of("lcm"), 25)
 
 
 def test_an_unfinished_probe_is_named(tmp_path):

@@ -38,11 +38,10 @@ def teacher(tmp_path_factory):
 )
 def test_what_is_cached_is_complete_and_not_made_twice(config, teacher, tmp_path):
     config = plain(config) | {"teacher": teacher}
-    assert prepare(config, tmp_path / "run", tmp_path / "trial") > 0
+    seconds = prepare(config, tmp_path / "run")
     path = tmp_path / "run" / TRAJECTORIES
-    trial = made_with(tmp_path / "trial" / TRAJECTORIES)
     assert made_with(path)["done"] == config["method"]["trajectories"]
-    assert trial["done"] == config["method"]["trajectory_batch"] < made_with(path)["done"]
+    assert seconds == made_with(path)["seconds_each"] * made_with(path)["done"] > 0
     before = path.stat().st_mtime_ns
     cache_trajectories(config, tmp_path / "run")
     assert path.stat().st_mtime_ns == before
@@ -50,7 +49,7 @@ def test_what_is_cached_is_complete_and_not_made_twice(config, teacher, tmp_path
 
 def test_other_methods_need_none(teacher, tmp_path):
     config = plain(digits_distilled.get_config("method=lcm,smoke")) | {"teacher": teacher}
-    assert prepare(config, tmp_path / "run", tmp_path / "trial") == 0.0
+    assert prepare(config, tmp_path / "run") == 0.0
     assert not (tmp_path / "run").exists()
 
 
@@ -58,15 +57,17 @@ def test_students_that_need_the_same_share_them(teacher, tmp_path):
     config = plain(digits_learned.get_config("calls=4,smoke")) | {"teacher": teacher}
     other = {**config, "method": {**config["method"], "end_weight": 0.5}}
     longer = {**config, "method": {**config["method"], "rounds": 4}}
-    places = lambda name: (tmp_path / name, tmp_path / f"{name}-trial", tmp_path / "pool")
+    more = {**config, "method": {**config["method"], "trajectories": 24}}
+    places = lambda name: (tmp_path / name, tmp_path / "pool")
     states = lambda name: tmp_path / name / TRAJECTORIES
 
     seconds = prepare(config, *places("first"))
     assert prepare(other, *places("second")) == seconds
     assert states("second").samefile(states("first"))
-    assert not (tmp_path / "second-trial").exists()
 
-    prepare(longer, *places("third"))
-    assert made_with(states("third"))["done"] == config["method"]["trajectories"]
-    assert not states("third").samefile(states("first"))
-    assert len(list((tmp_path / "pool").glob("*/seconds.json"))) == 2
+    for i, other in enumerate((longer, more)):
+        prepare(other, *places(f"other-{i}"))
+        made = states(f"other-{i}")
+        assert made_with(made)["done"] == other["method"]["trajectories"]
+        assert not made.samefile(states("first"))
+    assert len(list((tmp_path / "pool").glob(f"*/{TRAJECTORIES}"))) == 3

@@ -8,6 +8,7 @@ import pytest
 
 from drf_jax.config import changed, plain
 from drf_jax.configs import digits, digits_distilled
+from drf_jax.data.trajectories import made_with
 from drf_jax.errors import UserError
 from drf_jax.runs import distil, timed
 from drf_jax.runs.budget import schedule
@@ -63,10 +64,14 @@ def test_the_training_is_that_of_as_many_updates(teacher, tmp_path, compiled, qu
     budget = train_for(config, run, 0.2, tmp_path / "pool", EVERY)
     assert [step._cache_size() for step in compiled] == [1, 1]  # both phases, once
     assert budget == json.loads((run / BUDGET).read_text())
-    spent, each = budget["preparation_seconds"], budget["seconds_per_update"]
-    assert budget["updates"] == max(2, int(max(0.2 - spent, 0.05) / each))
+    update, trajectory = budget["seconds_per_update"], budget["seconds_per_trajectory"]
+    made, steps_of_config = config.method.trajectories, config.train.steps
+    assert budget["updates"] == max(2, int(0.2 / (update + trajectory * made / steps_of_config)))
     assert steps(run)[-1] == budget["updates"]
-    assert not (run / timed.PROBE).exists() and not (run / timed.TRIAL).exists()
+    facts = made_with(run / TRAJECTORIES)
+    assert facts["done"] == round(made * budget["updates"] / steps_of_config)
+    assert budget["preparation_seconds"] == facts["done"] * facts["seconds_each"] > 0
+    assert not (run / timed.PROBE).exists()
     assert len(list((tmp_path / "pool").glob(f"*/{TRAJECTORIES}"))) == 1
 
     alone = changed(config, schedule(config, budget["updates"]))
