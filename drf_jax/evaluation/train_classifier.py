@@ -4,6 +4,8 @@ At the end the features are scaled so that their variances over the training ima
 number, which leaves the logits as they are and gives FD the same unit for every classifier.
 """
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,9 @@ from drf_jax.errors import UserError
 from drf_jax.evaluation.features import Classifier
 from drf_jax.networks.classifier import ClassifierNetwork, rescale_features
 from drf_jax.typing import Params, PRNGKey
+
+LINES = 10
+"""That tell how far a training is, where there is no terminal for a bar."""
 
 
 def train_classifier(
@@ -74,8 +79,12 @@ def train_classifier(
         return optax.apply_updates(params, updates), state
 
     # A Python loop: convolutions inside a scan are slow on CPUs.
-    for step in tqdm(range(steps), desc="classifier", unit="update", disable=None, leave=False):
+    bar = tqdm(range(steps), desc="classifier", unit="update", disable=None, leave=False)
+    for step in bar:
         params, state = update(params, state, step)
+        if bar.disable and (step + 1) % max(1, steps // LINES) == 0:
+            jax.block_until_ready(params)
+            print(f"classifier: update {step + 1}/{steps}", file=sys.stderr, flush=True)
 
     def classifier(params: Params, **provenance: object) -> Classifier:
         return Classifier(

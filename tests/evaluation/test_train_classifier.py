@@ -39,3 +39,9 @@ def test_a_split_with_an_empty_side_is_refused(digits, held_out):
 def test_no_steps_are_refused(digits):
     with pytest.raises(UserError, match="steps 0 must be"):
         train_classifier(digits, 0, steps=0)
+
+
+def test_without_a_terminal_lines_tell_how_far_it_is(digits, capsys):
+    train_classifier(digits, 0, steps=20, batch_size=8)
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"classifier: update {step}/20" for step in range(2, 21, 2)]
