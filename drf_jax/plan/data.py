@@ -8,6 +8,7 @@ from drf_jax import build
 from drf_jax.data.shapes import KNOWN, Shapes
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
+from drf_jax.networks.bert import SentenceBert
 
 
 def planned_data(
@@ -32,8 +33,9 @@ def planned_data(
             raise UserError(
                 f"{error}; to plan without the data give --image and --classes"
             ) from None
-    side = config["data"].get("size")
-    known = KNOWN[name]
+    side, known = config["data"].get("size"), KNOWN[name]
+    if config["data"].get("captions"):
+        known = dataclasses.replace(known, caption_width=SentenceBert.width)
     if side is None:
         return known
     return dataclasses.replace(known, image_shape=(side, side, known.image_shape[-1]))

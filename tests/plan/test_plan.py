@@ -243,6 +243,9 @@ def test_data_that_are_not_here_have_known_or_given_shapes():
     assert (known.image_shape, known.num_classes) == ((32, 32, 3), 10)
     small = planned_data({"data": {"name": "cifar10", "data_dir": "nowhere", "size": 16}})
     assert small.image_shape == (16, 16, 3)
+    captions = {"name": "emoji", "data_dir": "nowhere", "captions": True}
+    assert planned_data({"data": captions}).caption_width == 384
+    assert planned_data({"data": captions | {"captions": False}}).caption_width == 0
     given = planned_data({"data": {"name": "mine"}}, (8, 8, 4), 5)
     assert (given.image_shape, given.num_classes, given.name) == ((8, 8, 4), 5, "mine")
     with pytest.raises(UserError, match="give --image and --classes"):
