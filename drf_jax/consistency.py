@@ -7,7 +7,7 @@ denoiser again (`ConsistencyDenoiser`) its x0 fills a slot of any other sampler,
 import dataclasses
 
 from drf_jax import pytree
-from drf_jax.denoiser import DenoiserLike, static
+from drf_jax.denoiser import DenoiserLike
 from drf_jax.process.boundary import Boundary
 from drf_jax.process.prediction import Prediction, expand
 from drf_jax.process.schedule import Process
@@ -20,8 +20,8 @@ class ConsistencyFunction:
     """``f(x [b, *state], t [b], cond) -> [b, *state]``."""
 
     denoiser: DenoiserLike
-    process: Process = static()
-    boundary: Boundary = static()
+    process: Process = pytree.static()
+    boundary: Boundary = pytree.static()
 
     def __call__(self, x: State, t: Time, cond: Cond = None) -> State:
         return self.boundary(self.process, self.denoiser(x, t, cond), x, t)

@@ -22,11 +22,6 @@ class DenoiserLike(Protocol):
     def __call__(self, x: State, t: Time, cond: Cond = None) -> Prediction: ...
 
 
-def static() -> dataclasses.Field:
-    """A dataclass field that is part of a pytree's structure, not a leaf."""
-    return dataclasses.field(metadata={"static": True})
-
-
 @runtime_checkable
 class Learned(Protocol):
     """Something with a network, whose outputs are read as ``output`` (one of `drf_jax.process.prediction.KINDS`)."""
@@ -57,9 +52,9 @@ class Denoiser:
     """f(x, t, cond) with its output read as ``output`` (one of `drf_jax.process.prediction.KINDS`)."""
 
     params: Params
-    network: Network = static()
-    process: Process = static()
-    output: str = static()
+    network: Network = pytree.static()
+    process: Process = pytree.static()
+    output: str = pytree.static()
 
     def __call__(self, x: State, t: Time, cond: Cond = None) -> Prediction:
         """Prediction at x ``[b, *state]`` and t ``[b]``."""

@@ -8,15 +8,20 @@ functions of its own does compare its class.
 """
 
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 
 Class = TypeVar("Class", bound=type)
 
 
+def static(**options: Any) -> dataclasses.Field:
+    """A dataclass field that is part of a pytree's structure, not a leaf; ``options`` as of ``dataclasses.field``."""
+    return dataclasses.field(metadata={"static": True}, **options)
+
+
 def register(cls: Class) -> Class:
-    """Make a dataclass a pytree: fields with ``metadata={"static": True}`` are structure, the others are children.
+    """Make a dataclass a pytree: its `static` fields are structure, the others are children.
 
     Paths to its leaves are those of ``jax.tree_util.register_dataclass``.
     """

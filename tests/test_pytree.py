@@ -17,7 +17,7 @@ from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter
 class Point:
     x: jax.Array
     y: jax.Array
-    name: str = dataclasses.field(default="p", metadata={"static": True})
+    name: str = pytree.static(default="p")
 
 
 @pytree.register
@@ -25,7 +25,7 @@ class Point:
 class Twin:
     x: jax.Array
     y: jax.Array
-    name: str = dataclasses.field(default="p", metadata={"static": True})
+    name: str = pytree.static(default="p")
 
 
 MIXTURE = GaussianMixture(jnp.zeros((2, 3)), jnp.full(2, 0.3), jnp.full(2, 0.2), CosineVP())

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.networks.autoencoder import Autoencoder, Decoder, Encoder
 from drf_jax.typing import Params, PRNGKeys
 
@@ -36,9 +35,9 @@ class LatentSpace:
     """An autoencoder with its parameters ``{"encoder": …, "decoder": …}``; one of them may be left out if unused."""
 
     params: Params
-    net: Autoencoder = static()
-    scale: float = dataclasses.field(default=0.18215, metadata={"static": True})
-    shift: float = dataclasses.field(default=0.0, metadata={"static": True})
+    net: Autoencoder = pytree.static()
+    scale: float = pytree.static(default=0.18215)
+    shift: float = pytree.static(default=0.0)
 
     def encode(
         self, image: Float[Array, "b height width n"], keys: PRNGKeys | None = None

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import Process
 from drf_jax.typing import Cond, State, Time
@@ -28,7 +27,7 @@ class GaussianMixture:
     means: Float[Array, "K *state"]
     scales: Float[Array, "K"]
     weights: Float[Array, "K"]
-    process: Process = static()
+    process: Process = pytree.static()
 
     def __call__(self, x: State, t: Time, cond: Cond = None) -> Prediction:
         alpha, sigma = self.process.alpha(t)[:, None], self.process.sigma(t)[:, None]

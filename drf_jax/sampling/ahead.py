@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from drf_jax import pytree
-from drf_jax.denoiser import outputs, static
+from drf_jax.denoiser import outputs
 from drf_jax.process.prediction import from_output
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.transition import reuse
@@ -33,9 +33,9 @@ class AheadRefiner:
     """
 
     params: Params
-    network: Network = static()
-    process: Process = static()
-    output: str = static()
+    network: Network = pytree.static()
+    process: Process = pytree.static()
+    output: str = pytree.static()
 
     def __call__(self, states, times, cond):
         out, alpha, sigma = outputs(self, states, times, cond)
@@ -49,8 +49,8 @@ class AheadDrafter:
     """Drafts with what ``refiner`` predicted ahead; the memory is these K predictions."""
 
     refiner: AheadRefiner
-    drafts: int = static()
-    form: str = static()
+    drafts: int = pytree.static()
+    form: str = pytree.static()
     calls: ClassVar[int] = 0
     evaluations: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 1

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 
 from drf_jax import pytree
-from drf_jax.denoiser import outputs, static
+from drf_jax.denoiser import outputs
 from drf_jax.process.prediction import Prediction, expand, from_output, to_output
 from drf_jax.process.schedule import Process
 from drf_jax.sampling import history
@@ -53,9 +53,9 @@ def from_noise(process: Process, x: State, t: Time) -> Prediction:
 class AnchoredDrafter:
     """Training-free; ``form`` and ``order`` are those of `drf_jax.sampling.draft.AggressiveDrafter`."""
 
-    process: Process = static()
-    form: str = dataclasses.field(default="noise", metadata={"static": True})
-    order: int = dataclasses.field(default=1, metadata={"static": True})
+    process: Process = pytree.static()
+    form: str = pytree.static(default="noise")
+    order: int = pytree.static(default=1)
     calls: ClassVar[int] = 0
     evaluations: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 0
@@ -80,9 +80,9 @@ class CorrectingRefiner:
     """Equation (2): ``f(states [k + 1, b, …], times, cond) -> [2k + 1, b, …]``, p_0 and q read as ``output``."""
 
     params: Params
-    network: Network = static()
-    process: Process = static()
-    output: str = static()
+    network: Network = pytree.static()
+    process: Process = pytree.static()
+    output: str = pytree.static()
 
     def __call__(self, states, times, cond):
         k = len(states) - 1
@@ -103,8 +103,8 @@ class LookaheadDrafter:
     """Drafts with what ``refiner`` predicted ahead; the memory is these K predictions."""
 
     refiner: AheadRefiner | CorrectingRefiner
-    drafts: int = static()
-    form: str = static()
+    drafts: int = pytree.static()
+    form: str = pytree.static()
     calls: ClassVar[int] = 0
     evaluations: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 0

@@ -23,7 +23,7 @@ import jax
 from jaxtyping import Array, Float
 
 from drf_jax import pytree
-from drf_jax.denoiser import DenoiserLike, static
+from drf_jax.denoiser import DenoiserLike
 from drf_jax.process.prediction import Prediction, from_output, network_input
 from drf_jax.process.schedule import Process
 from drf_jax.sampling import history
@@ -71,8 +71,8 @@ def extrapolated_walk(
 @dataclasses.dataclass(frozen=True)
 class ConservativeDrafter:
     denoiser: DenoiserLike
-    form: str = dataclasses.field(default="noise", metadata={"static": True})
-    order: int = dataclasses.field(default=1, metadata={"static": True})
+    form: str = pytree.static(default="noise")
+    order: int = pytree.static(default=1)
     calls: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
     initial_calls: ClassVar[int] = 0
@@ -99,8 +99,8 @@ class ConservativeDrafter:
 @dataclasses.dataclass(frozen=True)
 class AggressiveDrafter:
     denoiser: DenoiserLike
-    form: str = dataclasses.field(default="noise", metadata={"static": True})
-    order: int = dataclasses.field(default=1, metadata={"static": True})
+    form: str = pytree.static(default="noise")
+    order: int = pytree.static(default=1)
     calls: ClassVar[int] = 0
     evaluations: ClassVar[int] = 0
     initial_calls: ClassVar[int] = 1
@@ -128,10 +128,10 @@ class LearnedDrafter:
     """
 
     params: Params
-    network: Network = static()
-    process: Process = static()
-    output: str = static()
-    evaluations: int = dataclasses.field(default=1, metadata={"static": True})
+    network: Network = pytree.static()
+    process: Process = pytree.static()
+    output: str = pytree.static()
+    evaluations: int = pytree.static(default=1)
     calls: ClassVar[int] = 1
     initial_calls: ClassVar[int] = 0
     initial_evaluations: ClassVar[int] = 0

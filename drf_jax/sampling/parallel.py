@@ -27,7 +27,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Num
 
 from drf_jax import pytree
-from drf_jax.denoiser import DenoiserLike, static
+from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.process.prediction import from_output, to_output
 from drf_jax.process.schedule import Process
@@ -54,8 +54,8 @@ class DraftParallelRefiner:
     """
 
     denoiser: DenoiserLike
-    process: Process = static()
-    mesh: Mesh = static()
+    process: Process = pytree.static()
+    mesh: Mesh = pytree.static()
 
     def __call__(self, states, times, cond):
         k, b = times.shape

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from drf_jax import pytree
-from drf_jax.denoiser import DenoiserLike, outputs, static
+from drf_jax.denoiser import DenoiserLike, outputs
 from drf_jax.drafts import merge_drafts, repeat_cond, split_drafts
 from drf_jax.process.prediction import Prediction, from_output
 from drf_jax.process.schedule import Process
@@ -61,9 +61,9 @@ class LearnedRefiner:
     """A refine network ``f(drafts [k, b, …], times [k, b], cond) -> [k, b, …]``, outputs read as ``output``."""
 
     params: Params
-    network: Network = static()
-    process: Process = static()
-    output: str = static()
+    network: Network = pytree.static()
+    process: Process = pytree.static()
+    output: str = pytree.static()
 
     def __call__(self, states, times, cond):
         out, alpha, sigma = outputs(self, states, times, cond)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.objectives.adversarial import Adversarial
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import CosineVP
@@ -32,7 +31,7 @@ class Scale:
     """x0 = tanh(w x), noting what it was shown."""
 
     w: jax.Array
-    shown: list = static()
+    shown: list = pytree.static()
 
     def __call__(self, x, t, cond=None):
         self.shown.append((x, t))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.errors import UserError
 from drf_jax.objectives.consistency import (
     Consistency,
@@ -41,7 +40,7 @@ class Exact:
     """The denoiser whose consistency function is ``scale`` times the exact one of N(0, STD²) data."""
 
     scale: jax.Array
-    process: Process = static()
+    process: Process = pytree.static()
 
     def __call__(self, x, t, cond=None):
         boundary = ConsistencyBoundary(SIGMA_MIN)
@@ -61,7 +60,7 @@ class Curved:
     """A network that is no consistency function yet: v = sin(w x + t)."""
 
     w: jax.Array
-    process: Process = static()
+    process: Process = pytree.static()
 
     def __call__(self, x, t, cond=None):
         out = jnp.sin(self.w * x + t[:, None])

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.objectives.guidance import AtWeight, GuidedModel, with_guidance
 from drf_jax.objectives.model import NetworkModel
 from drf_jax.process.prediction import Prediction
@@ -21,7 +20,7 @@ class Labelled:
     """x0 = params x + label; the conditioning must hold nothing but the label and the text."""
 
     params: jax.Array
-    process: Process = static()
+    process: Process = pytree.static()
 
     def __call__(self, x, t, cond=None):
         assert set(cond) == {"label", "text"}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.errors import UserError
 from drf_jax.objectives.distance import squared
 from drf_jax.objectives.guidance import GuidedModel, with_guidance
@@ -36,8 +35,8 @@ class Network:
     """eps = sin(w x + t + label [+ guidance]), noting what it was shown."""
 
     w: jax.Array
-    process: Process = static()
-    shown: list = static()
+    process: Process = pytree.static()
+    shown: list = pytree.static()
 
     def __call__(self, x, t, cond=None):
         self.shown.append((x, t, cond))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.errors import UserError
 from drf_jax.objectives.progressive import (
     Progressive,
@@ -46,8 +45,8 @@ class Gains:
     """A linear student: x0 = gains[i] x at the i-th time of its grid."""
 
     gains: jax.Array
-    grid: tuple = static()
-    process: Process = static()
+    grid: tuple = pytree.static()
+    process: Process = pytree.static()
 
     def __call__(self, x, t, cond=None):
         grid = jnp.asarray(self.grid[:-1])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced, span_loss
 from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.prediction import from_output
@@ -34,7 +33,7 @@ class V:
     """A student: v = tanh(w x + t + shift)."""
 
     w: jax.Array
-    process: Process = static()
+    process: Process = pytree.static()
 
     def __call__(self, x, t, cond=None):
         out = jnp.tanh(self.w * x + (t + cond["shift"])[:, None])

@@ -9,7 +9,6 @@ import pytest
 
 from drf_jax import pytree
 from drf_jax.consistency import ConsistencyDenoiser, ConsistencyFunction
-from drf_jax.denoiser import static
 from drf_jax.process.boundary import ConsistencyBoundary, LCMBoundary, NoBoundary
 from drf_jax.process.prediction import Prediction, expand, from_output
 from drf_jax.process.schedule import VE, CosineVP, LinearVP, Process
@@ -31,8 +30,8 @@ class Output:
     """A denoiser whose network gives these numbers, read as ``kind``."""
 
     out: jax.Array
-    process: Process = static()
-    kind: str = static()
+    process: Process = pytree.static()
+    kind: str = pytree.static()
 
     def __call__(self, x, t, cond=None):
         return from_output(self.kind, self.out, x, self.process.alpha(t), self.process.sigma(t))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
-from drf_jax.denoiser import static
 from drf_jax.process.gaussian import prior
 from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.prediction import from_output
@@ -27,8 +26,8 @@ class TableTanh:
 
     weight: jax.Array
     bias: jax.Array
-    process: Process = static()
-    output: str = static()
+    process: Process = pytree.static()
+    output: str = pytree.static()
 
     def __call__(self, x, t, cond=None):
         index = t * self.process.steps - 1

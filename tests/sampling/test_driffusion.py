@@ -135,7 +135,7 @@ class Counting:
     """Counts how often a denoiser is really called, and on how many states."""
 
     denoiser: GaussianMixture
-    calls: list = dataclasses.field(default_factory=list, metadata={"static": True})
+    calls: list = pytree.static(default_factory=list)
 
     def __hash__(self):
         return id(self)
