@@ -49,12 +49,17 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "anchored+form=data": (ANCHORED, {"form": "data"}),
     "gradient=stopped": (CONSERVATIVE, {"gradient": "stopped"}),
     **{
-        f"{mode}gradient_between_rounds=through": (
+        f"{mode}on_policy_after=0+gradient_between_rounds=through": (
             method,
-            {"gradient_between_rounds": "through", "on_policy_after": 0},
+            {"on_policy_after": 0, "gradient_between_rounds": "through"},
         )
         for mode, method in MODES.items()
+        if method != ANCHORED
     },
+    "anchored+gradient_between_rounds=through": (
+        ANCHORED,
+        {"gradient_between_rounds": "through"},
+    ),
     "teacher-forced": (CONSERVATIVE, {"on_policy_after": NEVER}),
     "on-policy": (CONSERVATIVE, {"on_policy_after": 0}),
     "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),
