@@ -20,7 +20,7 @@ from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.packed import is_packed, pack_teacher, unpack_teacher
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
-from drf_jax.runs.timed import BUDGET
+from drf_jax.runs.timed import BUDGET, PREPARATION
 from drf_jax.turns import VARIABLE, turn
 from drf_jax.workdir import read_config
 
@@ -91,8 +91,11 @@ def train(
             words = [sys.executable, str(TRAIN), *map(str, given)]
             run_logged(words, "training", log, o.deadline, o.environment)
         finally:  # out of time, what was found out is kept
-            if (workdir / BUDGET).exists():
-                made.note("budget", name, json.loads((workdir / BUDGET).read_text()))
+            found = (
+                json.loads((workdir / BUDGET).read_text()) if (workdir / BUDGET).exists() else {}
+            )
+            if PREPARATION in found:
+                made.note("budget", name, found)
         return
     if known is None:
         made.note("budget", name, {"updates": updates})
@@ -129,7 +132,7 @@ def score(
     }
     command, seed = made.command_of(name), config["seed"]
     budgets = [made.facts["budget"].get(each, {}) for each in (source_of(name), name)]
-    preparation = sum(budget.get("preparation_seconds", 0.0) for budget in budgets)
+    preparation = sum(budget.get(PREPARATION, 0.0) for budget in budgets)
     shape = build.source(config).image_shape
 
     def keep(row: Row) -> None:

@@ -80,7 +80,8 @@ class Step(Distillation):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DraftRefine(Distillation):
     """`drf_jax.objectives.draft_refine`: ``rounds`` rounds of ``drafts`` drafts, on as many cached trajectories of the
-    teacher; two sequential calls and drafts + 1 steps a round.
+    teacher; two sequential calls and drafts + 1 steps a round. Defaults are what runs did
+    from before a key was there (`drf_jax.workdir.ABSENT`); configs have every key.
 
     From update ``on_policy_after`` on on-policy, with batches of ``batch_size_on_policy`` (0: the training's divided by
     rounds). With a ``source`` the networks start as that of another distilled run of the teacher
@@ -232,7 +233,7 @@ class ConsistencyTraining(Distillation):
         at_least(1, self, PATH, "first_intervals")
         at_least(self.first_intervals, self, PATH, "last_intervals")
         check_consistency(self)
-        unguided(self)
+        check_unguided(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -306,10 +307,10 @@ class PFGMPP(Distillation):
         if self.dimensions <= 0:
             raise UserError(f"{PATH}.dimensions = {self.dimensions}: must be positive")
         choose(SOLVERS, self.solver, f"{PATH}.solver")
-        unguided(self)
+        check_unguided(self)
 
 
-def unguided(spec: Distillation) -> None:
+def check_unguided(spec: Distillation) -> None:
     """Raise if a student without a teacher is to be shown guidance weights."""
     if spec.guidance != UNGUIDED:
         raise UserError(f"{PATH}.guidance = {spec.guidance}: there is no teacher to guide")

@@ -32,7 +32,8 @@ Walk = Callable[[State, Cond], Float[jax.Array, "nodes b *state"]]
 
 
 SECONDS = "seconds_each"
-"""In the JSON file: the seconds of a trajectory, after the first batch if there is another."""
+"""In the JSON file: the seconds of a trajectory; those of a batch, after the first if there is another, times the
+batches, over the trajectories."""
 MEMORY_SHARE = 0.25
 """Of the machine's memory: a larger cache is left in its file."""
 
@@ -97,8 +98,8 @@ def make_trajectories(
     del mapped
     bar = tqdm(total=count, initial=done, desc="trajectories", disable=None)
     with bar as progress, path.open("r+b") as file, Turn() as mine:
-        opened = first = done
-        began = time.perf_counter()
+        each, compiled = made_with(path).get(SECONDS), False  # of an earlier process
+        began, timed, batches = time.perf_counter(), 0, -(-count // batch_size)
         while done < count:
             index = np.arange(done, done + batch_size)
             noise = initial_noise(sample_keys(root, index), shape[1:])
@@ -107,17 +108,18 @@ def make_trajectories(
             file.seek(start + done * size)
             file.write(kept[: stop - done].astype(dtype).tobytes())
             progress.update(stop - done)
-            done = stop
+            done, timed = stop, timed + 1
+            if compiled or each is None:
+                each = (time.perf_counter() - began) / timed * batches / count
             if done == count or (done // batch_size) % 16 == 0:
                 file.flush()
                 os.fsync(file.fileno())
-                each = (time.perf_counter() - began) / (done - first)
                 facts = {**wanted, "done": done, SECONDS: each}
                 with replacing(note) as text:
                     text.write(json.dumps(facts, indent=1).encode())
-            if first == opened and done < count:
+            if not compiled and done < count:
                 mine.take()
-                began, first = time.perf_counter(), done
+                compiled, began, timed = True, time.perf_counter(), 0
 
 
 def made_with(path: Path) -> dict[str, Any]:

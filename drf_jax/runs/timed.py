@@ -33,6 +33,8 @@ from drf_jax.workdir import folder
 
 RUNS = {"teacher": train_teacher, "distill": train_distilled}
 BUDGET, PROBE = "budget.json", "probe"
+PREPARATION = "preparation_seconds"
+"""In a budget, once the trajectories are made."""
 EVERY = 10
 """Updates of a line of a probe."""
 Budget = dict[str, float]
@@ -77,13 +79,18 @@ def train_for(
         budget = {"seconds": seconds, "updates": updates}
         if not updates:
             budget |= probed(config, workdir, seconds, every, programs)
-        last = changed(config, schedule(config, int(budget["updates"])))
-        budget["preparation_seconds"] = prepare(last, workdir, pool)
-        with replacing(path) as file:
-            file.write(json.dumps(budget).encode())
+        write(path, budget)
     last = changed(config, schedule(config, int(budget["updates"])))
+    if PREPARATION not in budget:  # killed in it, a run goes on with as many trajectories
+        budget[PREPARATION] = prepare(last, workdir, pool)
+        write(path, budget)
     RUNS[build.task(last)](last, workdir, programs)
     return budget
+
+
+def write(path: Path, budget: Budget) -> None:
+    with replacing(path) as file:
+        file.write(json.dumps(budget).encode())
 
 
 def probed(

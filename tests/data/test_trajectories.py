@@ -93,10 +93,20 @@ def test_the_seconds_of_a_trajectory_leave_the_first_batch_out(tmp_path, monkeyp
 
     monkeypatch.setattr(trajectories.time, "perf_counter", lambda: clock[0])
     make(tmp_path / "several.npy", slow, batch_size=16)
-    assert made_with(tmp_path / "several.npy")[SECONDS] == 8 / 24
+    assert made_with(tmp_path / "several.npy")[SECONDS] == 4 * 3 / COUNT
     mine.clear()
     make(tmp_path / "one.npy", slow, batch_size=COUNT)
     assert made_with(tmp_path / "one.npy")[SECONDS] == 100 / COUNT
+
+
+def test_a_last_batch_that_compiles_again_does_not_count(tmp_path):
+    path = tmp_path / "t.npy"
+    with pytest.raises(RuntimeError, match="power cut"):
+        make(path, dies_at(33))
+    told = made_with(path)
+    path.with_suffix(".json").write_text(json.dumps(told | {"done": COUNT - 1}))
+    make(path)
+    assert made_with(path) == told | {"done": COUNT}
 
 
 def test_they_are_made_in_turn_with_other_processes_but_for_the_first_batch(tmp_path, monkeypatch):

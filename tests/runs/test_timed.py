@@ -92,6 +92,23 @@ def test_a_run_that_goes_on_keeps_to_what_was_found_out(teacher, tmp_path, compi
         train_for(config, run, 3.0, every=EVERY)
 
 
+def test_killed_while_trajectories_are_made_it_goes_on_with_as_many(
+    teacher, tmp_path, monkeypatch, quick_compile
+):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    config, run = config_of(teacher), tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(timed, "prepare", killed)
+        train_for(config, run, 0.2, None, EVERY)
+    planned = json.loads((run / BUDGET).read_text())
+    monkeypatch.setattr(timed, "probe_changes", lambda *_: pytest.fail("another probe"))
+    budget = train_for(config, run, 0.2, None, EVERY)
+    assert timed.PREPARATION not in planned and budget.pop(timed.PREPARATION) > 0
+    assert budget == planned and steps(run)[-1] == planned["updates"]
+
+
 def test_updates_that_are_known_need_no_probe(teacher, tmp_path, monkeypatch, quick_compile):
     monkeypatch.setattr(timed, "probe_changes", lambda *_: pytest.fail("a probe"))
     budget = train_for(config_of(teacher), tmp_path / "run", 0.2, None, EVERY, updates=4)

@@ -37,12 +37,12 @@ class PFGMPPStage:
     def serves(self, calls: int) -> bool:
         return calls >= 1
 
-    def unguided(self, params: Params) -> Denoiser:
+    def conditional(self, params: Params) -> Denoiser:
         teacher = self.setting.teacher
         return Denoiser(params, teacher.network, self.process, teacher.denoiser.output)
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
-        return build.guided(self.unguided(params), weight, self.setting.teacher.data)
+        return build.guided(self.conditional(params), weight, self.setting.teacher.data)
 
     def method(self, params: Params, calls: int, weight: float) -> Method:
         section = {
@@ -53,5 +53,5 @@ class PFGMPPStage:
             "guidance": weight,
         }
         name, data = f"{self.spec.family}-{calls}", self.setting.teacher.data
-        denoiser, path = self.unguided(params), "config.evaluate.guidance"
+        denoiser, path = self.conditional(params), "config.evaluate.guidance"
         return build.method(name, section, denoiser, data, self.setting.loop, path)
