@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from drf_jax import build
-from drf_jax.configs import cifar10_distilled, digits, emoji64_distilled
+from drf_jax.configs import cifar10_distilled, emoji64_distilled
 from drf_jax.data.digits import Digits
-from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
-from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.noise import sample_keys
 from drf_jax.objectives.guidance import KEY
 from drf_jax.process.pfgmpp import PFGMPP
@@ -21,7 +19,6 @@ from drf_jax.runs.distil import stage_shapes, stages_of
 from drf_jax.runs.distillation import adversarial
 from drf_jax.runs.distillation import stage as stage_module
 from drf_jax.runs.distillation.rows import rows
-from drf_jax.runs.teacher import Teacher
 from drf_jax.runs.trajectories import Walk, guidance_weights, teacher_trajectories
 from drf_jax.sampling.guidance import Guided
 
@@ -31,18 +28,9 @@ DRAFT_REFINE = ["draft_refine", "draft_refine_aggressive", "draft_refine_anchore
 GUIDED = sorted(set(emoji64_distilled.METHODS) - {"consistency_training", "pfgmpp", *DRAFT_REFINE})
 
 
-@pytest.fixture(scope="module")
-def teacher():
-    """A teacher whose parameters are all random, its head's too."""
-    config = digits.get_config("smoke").to_dict()
-    config["network"].update(width=16, depth=1, heads=2)
-    network = DenoisingNetwork(build.backbone(config, DATA))
-    shapes = jax.eval_shape(lambda: build.init_teacher(network, DATA, jax.random.key(0)))
-    rng = np.random.default_rng(0)
-    draw = lambda leaf: jnp.asarray(0.2 * rng.standard_normal(leaf.shape), leaf.dtype)
-    params = jax.tree.map(draw, shapes)
-    denoiser = Denoiser(params, network, build.process(config), build.output(config))
-    return Teacher(config, DATA, network, denoiser, "0" * 64)
+@pytest.fixture
+def teacher(random_teacher):
+    return random_teacher
 
 
 def smoke(module, method):

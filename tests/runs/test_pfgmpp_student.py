@@ -9,16 +9,13 @@ import numpy as np
 import pytest
 
 from drf_jax import build
-from drf_jax.configs import digits, digits_distilled
+from drf_jax.configs import digits_distilled
 from drf_jax.data.digits import Digits
-from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
-from drf_jax.networks.network import DenoisingNetwork
 from drf_jax.process.gaussian import perturb
 from drf_jax.process.pfgmpp import PFGMPP, Augmented
 from drf_jax.process.schedule import VE, CosineVP, LinearVP, RectifiedFlow
 from drf_jax.runs.distil import stages_of
-from drf_jax.runs.teacher import Teacher
 from drf_jax.sampling.loops import COMPILED
 
 DATA = Digits()
@@ -32,15 +29,8 @@ def float64():
 
 
 @pytest.fixture
-def teacher():
-    config = digits.get_config("smoke").to_dict()
-    config["network"].update(width=16, depth=1, heads=2)
-    network = DenoisingNetwork(build.backbone(config, DATA))
-    shapes = jax.eval_shape(lambda: build.init_teacher(network, DATA, jax.random.key(0)))
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.standard_normal(leaf.shape)), shapes)
-    denoiser = Denoiser(params, network, build.process(config), build.output(config))
-    return Teacher(config, DATA, network, denoiser, "0" * 64)
+def teacher(random_teacher):
+    return random_teacher
 
 
 def stage_of(teacher, dimensions, **changes):
