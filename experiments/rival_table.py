@@ -1,5 +1,6 @@
 """A table of students as a file that is always whole, and what is drawn from that of all rivals."""
 
+import os
 import shlex
 import threading
 from collections import defaultdict
@@ -52,7 +53,8 @@ class Table:
 
     def save(self) -> None:
         rows = sorted(self.rows.values(), key=self.order)
-        config = self.options.identity() | {"jobs": self.options.jobs}
+        how = {"jobs": self.options.jobs, "xla_flags": os.environ.get("XLA_FLAGS", "")}
+        config = self.options.identity() | how
         write_results(self.path, rows, config, shlex.join(self.words()), self.facts)
 
     def note(self, kind: str, name: str, value: Any) -> None:
