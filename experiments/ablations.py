@@ -12,7 +12,7 @@ or on another machine, goes on where the first stopped. A student that starts fr
 for half of the seconds, after that other.
 
     OUT/DATA.json          the table, saved after every row (DATA_calls2.json with --calls 2); ``ablation`` is the name
-    OUT/teacher*, features.npz, pictures.npz, RUNS/*               as of rivals.py
+    OUT/teacher/*, features.npz, pictures.npz, RUNS/*               as of rivals.py
 """
 
 import dataclasses

@@ -115,7 +115,7 @@ def told(o: Options, made: Table, left: Sequence[str]) -> int:
     """Print the table and what is missing; the exit code: 0 if it has every row."""
     if made.rows:
         print(table(list(made.rows.values())))
-    files = [path for path in o.out.iterdir() if path.is_file()]
+    files = [path for path in o.out.rglob("*") if path.is_file() and o.runs not in path.parents]
     size = sum(path.stat().st_size for path in files) / 2**20
     say(f"{o.out}: {len(files)} files, {size:.1f} MiB; is all that the next call needs")
     for name, error in made.facts["failed"].items():

@@ -138,7 +138,9 @@ def define_flags(data: str) -> None:
     flags.DEFINE_string("arg", "", "of the teacher's config, such as bf16")
     flags.DEFINE_integer("samples", 0, "of each method; 0: as the teacher's config says")
     flags.DEFINE_boolean("smoke", False, "tiny networks, in minutes on a CPU")
-    flags.DEFINE_string("teacher", "", "folder of a trained teacher")
+    flags.DEFINE_string(
+        "teacher", "", "folder of a trained teacher, or of a packed model, or its name"
+    )
     flags.DEFINE_string("data_dir", "", "of the prepared data; the config's unless given")
     flags.DEFINE_float("teacher_seconds", 0, "of its training; 0: the updates of its config")
     flags.DEFINE_integer("teacher_updates", 0, "the same in updates")

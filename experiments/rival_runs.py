@@ -1,6 +1,7 @@
 """The trainings and evaluations behind a table of students at equal training seconds."""
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,20 +18,26 @@ from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.report import Row, read_results
 from drf_jax.runs.budget import as_flags, schedule
 from drf_jax.runs.features import FEATURE_SEED
-from drf_jax.runs.packed import is_packed, pack_teacher, unpack_teacher
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
 from drf_jax.runs.timed import BUDGET, PREPARATION
 from drf_jax.turns import VARIABLE, turn
 from drf_jax.workdir import read_config
+from drf_jax.zoo.model import FEATURES, is_model
+from drf_jax.zoo.pack import pack
+from drf_jax.zoo.unpack import unpack
 
 TRAIN, SCORE = (Path(__file__).with_name(f"rival_{name}.py") for name in ("train", "score"))
 
 
 def make_teacher(o: Options, made: Table) -> Path:
-    """The folder of the teacher's run: given, packed or trained."""
-    folder = o.runs / "teacher"
-    if not is_packed(o.out):
+    """The folder of the teacher's run: of a packed model, or of a run, given or trained, by way of one.
+
+    So it is the same on every machine, rounded to bfloat16.
+    """
+    folder, packed = o.runs / "teacher", o.out / "teacher"
+    data_dir = o.data_dir or load_config(o.spec(arg=o.arg)).data.get("data_dir", "")
+    if not is_model(packed):
         source = Path(o.teacher)
         if not o.teacher:
             source = o.runs / "teacher-training"
@@ -38,15 +45,19 @@ def make_teacher(o: Options, made: Table) -> Path:
             changes = {"data.data_dir": o.data_dir} if o.data_dir else {}
             say("teacher")
             train(o, made, "teacher", spec, changes, source, o.teacher_seconds, o.teacher_updates)
-        pack_teacher(source, o.out)
-    if not any(folder.glob("checkpoints/[0-9]*")):
-        unpack_teacher(o.out, folder)
+        elif is_model(o.teacher):
+            unpack(o.teacher, folder, data_dir)
+            source = folder
+        pack(source, packed)
+    unpack(packed, folder, data_dir)
     return folder
 
 
 def make_features(o: Options, made: Table, teacher: Path) -> None:
     """The classifier of the features, and its statistics of the data."""
-    config, path = read_config(teacher), o.out / "features.npz"
+    config, path = read_config(teacher), o.out / FEATURES
+    if not path.exists() and (teacher / FEATURES).exists():
+        shutil.copyfile(teacher / FEATURES, path)
     make_classifier(o, config, path, config["evaluate"]["feature_steps"], FEATURE_SEED)
     classifier = load_classifier(path)
     made.facts["features"] = dict(classifier.provenance)
@@ -126,7 +137,7 @@ def score(
         "students": tuple(map(str, students)),
         "metrics": metrics,
         "feature_space": FEATURE_SPACE,
-        "features": str(o.out / "features.npz"),
+        "features": str(o.out / FEATURES),
         "statistics": str(o.statistics),
         "samples": o.samples or config["evaluate"]["samples"],
     }

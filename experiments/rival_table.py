@@ -17,6 +17,7 @@ from drf_jax.evaluation.depths import depth_figure
 from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.reference import stored
 from drf_jax.evaluation.report import FAMILIES, Row, family, read_results, write_results
+from drf_jax.zoo.model import shipped
 
 SHOWN = 4
 """Samples of each row in the picture."""
@@ -72,6 +73,7 @@ class Table:
         words = ["python", script, f"--data={o.data}", f"--seconds={o.seconds:g}"]
         more = [key for key in o.identity() if key not in ("data", "seconds", "smoke")]
         words += [f"--{key}={getattr(o, key)}" for key in more if getattr(o, key)]
+        words += [f"--teacher={o.teacher}"] * (o.teacher in shipped())
         updates = self.facts["budget"].get("teacher", {}).get("updates")
         return words + ["--smoke"] * o.smoke + [f"--teacher_updates={updates}"] * bool(updates)
 

@@ -3,6 +3,7 @@
     python experiments/rivals.py --data digits --seconds 60
     python experiments/rivals.py --data fashion_mnist32 --data_dir ~/data --seconds 60
     python experiments/rivals.py --data emoji64 --arg captions,bf16 --seconds 120 --accelerators 8
+    python experiments/rivals.py --data fashion_mnist32 --teacher fashion_mnist  of the teacher that drf models lists
     python experiments/rivals.py --data digits --only lcm --updates 2000         one student's rows
     python experiments/rivals.py --data digits --publish                         results/ and docs/pictures/
 
@@ -13,7 +14,7 @@ configs offer is trained for the same seconds and evaluated in one loop with the
 student's seconds are those of its updates and of its cached trajectories, not of compilation: see `drf_jax.runs.budget`
 for how many updates that makes.
 
-    OUT/rivals_DATA.json   the table, saved after every row             OUT/teacher*         the packed teacher
+    OUT/rivals_DATA.json   the table, saved after every row             OUT/teacher/*        the packed teacher
     OUT/pictures.npz       a few samples of every row                   OUT/features.npz     what FD is measured with
     RUNS/*                 the runs, logs, samples: what can be made again
 

@@ -16,7 +16,14 @@ from drf_jax.cli.data import define_named, define_prepare, embed_data, prepare_d
 from drf_jax.cli.distributed import connect_if_asked, define_distributed
 from drf_jax.cli.export import define_export, export
 from drf_jax.cli.measure import define_features, define_stats, features, stats
-from drf_jax.cli.models import define_models, define_pack, models, pack
+from drf_jax.cli.models import (
+    define_models,
+    define_pack,
+    define_unpack,
+    models,
+    pack,
+    unpack,
+)
 from drf_jax.cli.plan import define_plan, plan
 from drf_jax.cli.run_of import checkpoint_of, define_checkpoint, define_run
 from drf_jax.cli.sample import define_sample, sample
@@ -36,6 +43,7 @@ USAGE = """usage: drf <command> [flags]
   drf plan      --config FILE[:arg] --topology v5e:16x16 [--mesh data=64,draft=1,model=4]
                 [--program train|on_policy|sample] [--method NAME]           what it needs, before there is a TPU
   drf pack      --workdir DIR --out DIR [--title T]                          a run as a model of a few small files
+  drf unpack    --model NAME|DIR --workdir DIR [--data_dir DIR]              its teacher as a run, to train students of
   drf models                                                                 those that come with the library
   drf demo      [--out DIR] [--arg smoke]                                    everything, on the embedded digits
 
@@ -99,6 +107,7 @@ COMMANDS: dict[str, tuple[Callable, Callable]] = {
     "export": (define_export, export),
     "plan": (define_plan, plan),
     "pack": (define_pack, pack),
+    "unpack": (define_unpack, unpack),
     "models": (define_models, models),
     "demo": (define_demo, demo),
     "data prepare": (define_prepare, prepare_data),

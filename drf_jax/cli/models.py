@@ -1,4 +1,4 @@
-"""``drf pack`` and ``drf models``: runs as small files that are sampled anywhere."""
+"""``drf pack``, ``drf unpack`` and ``drf models``: runs as small files that are sampled anywhere."""
 
 from collections.abc import Sequence
 
@@ -21,6 +21,22 @@ def pack(f: flags.FlagValues, command: str) -> None:
         raise UserError("--out is missing: the folder to write")
     pack(f.workdir, f.out, f.title)
     print(f.out)
+
+
+def define_unpack(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    flags.DEFINE_string("model", "", "name of a packed model, or its folder", flag_values=f)
+    flags.DEFINE_string("workdir", "", "folder of the run to make", flag_values=f)
+    flags.DEFINE_string("data_dir", "", "where its data are prepared", flag_values=f)
+    return list(argv)
+
+
+def unpack(f: flags.FlagValues, command: str) -> None:
+    from drf_jax.zoo.unpack import unpack
+
+    if not f.workdir:
+        raise UserError("--workdir is missing: the folder of the run to make")
+    unpack(f.model, f.workdir, f.data_dir)
+    print(f.workdir)
 
 
 def define_models(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:

@@ -25,15 +25,26 @@ from drf_jax.zoo.parameters import load_parameters
 
 SHIPPED = Path(str(files("drf_jax.zoo") / "models"))
 """The models that come with the library."""
+FACTS = "model.json"
+"""Written last."""
+FEATURES = "features.npz"
+"""The classifier that its samples were measured with; not every model has it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A packed model. ``facts`` is what its model.json says; ``student`` has the parameters of each stage."""
+    """A packed model.
+
+    Attributes:
+      facts: what its model.json says.
+      student: the parameters of each stage; none of a teacher alone.
+      features: the file of the classifier that its samples were measured with, if it came with the model.
+    """
 
     facts: Mapping[str, Any]
     teacher: Teacher
     student: tuple[Params, ...]
+    features: Path | None = None
 
     def methods(self, guidance: float | None = None) -> list[Method]:
         """Its samplers, the student's first, then the teacher's own, all at a guidance weight (their own if None).
@@ -72,6 +83,11 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
 
 
+def is_model(where: str | Path) -> bool:
+    """Whether it is the name of a model that comes with the library, or the folder of one."""
+    return where in shipped() or (Path(where) / FACTS).exists()
+
+
 def read_facts(where: str | Path) -> tuple[Path, dict[str, Any]]:
     """The folder of a model, by its name or as a path, and its model.json.
 
@@ -79,7 +95,7 @@ def read_facts(where: str | Path) -> tuple[Path, dict[str, Any]]:
       UserError: there is no such model, or its model.json cannot be read.
     """
     folder = SHIPPED / where if where in shipped() else Path(where)
-    path = folder / "model.json"
+    path = folder / FACTS
     try:
         return folder, json.loads(path.read_text())
     except FileNotFoundError:
@@ -109,15 +125,16 @@ def load_model(where: str | Path) -> Model:
             read_npz(folder / "examples.npz"),
         )
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'model.json'} is not a model's: {error!r}") from None
+        raise UserError(f"{folder / FACTS} is not a model's: {error!r}") from None
     network = DenoisingNetwork(build.backbone(config, data))
     shapes = jax.eval_shape(lambda: build.init_teacher(network, data, jax.random.key(0)))
     params = load_parameters(folder / "teacher.npz", shapes)
     denoiser = Denoiser(params, network, build.process(config), build.output(config))
     teacher = Teacher(config, data, network, denoiser, parameter_hash(params))
+    features = folder / FEATURES if (folder / FEATURES).exists() else None
     if student is None:
-        return Model(facts, teacher, ())
+        return Model(facts, teacher, (), features)
     _, stages = stages_of(student["config"], teacher)
     shapes = stage_shapes(stages, params)
     loaded = [load_parameters(folder / f"student-{i}.npz", s) for i, s in enumerate(shapes)]
-    return Model(facts, teacher, tuple(loaded))
+    return Model(facts, teacher, tuple(loaded), features)

@@ -20,6 +20,7 @@ from drf_jax.runs.trained import train_seconds
 from drf_jax.typing import Params
 from drf_jax.workdir import read_config
 from drf_jax.zoo.card import card
+from drf_jax.zoo.model import FACTS, FEATURES
 from drf_jax.zoo.parameters import save_parameters
 
 EXAMPLES = 64
@@ -40,7 +41,8 @@ LOCAL = {
 def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, Any]:
     """Write the newest averaged parameters of a teacher's or a student's run; returns what model.json says.
 
-    The rows of the run's ``results.json``, if it was evaluated, or else of its teacher's go into the card.
+    The rows of the run's ``results.json``, if it was evaluated, or else of its teacher's go into the card. The
+    classifier in the teacher's folder, if it is there, goes with the model.
 
     Args:
       workdir: of the run.
@@ -80,9 +82,12 @@ def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, 
         save_parameters(folder / f"student-{i}.npz", stage)
     with replacing(folder / "examples.npz") as file:
         np.savez_compressed(file, **conditions_of(teacher.data, EXAMPLES).examples)
+    if (home / FEATURES).exists():
+        with replacing(folder / FEATURES) as file:
+            file.write((home / FEATURES).read_bytes())
     with replacing(folder / "README.md") as file:
         file.write(card(facts).encode())
-    with replacing(folder / "model.json") as file:
+    with replacing(folder / FACTS) as file:
         file.write((json.dumps(facts, indent=1) + "\n").encode())
     return facts
 

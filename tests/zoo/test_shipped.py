@@ -7,6 +7,7 @@ import pytest
 from drf_jax.data.conditioning import condition_of
 from drf_jax.data.digits import Digits
 from drf_jax.data.image import to_uint8
+from drf_jax.evaluation.features import load_classifier
 from drf_jax.evaluation.generate import generate
 from drf_jax.zoo.model import SHIPPED, load_model, shipped
 
@@ -19,10 +20,17 @@ def test_together_they_are_small():
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_each_has_a_student_and_a_card(name):
+def test_each_has_figures_and_a_card(name):
     model = load_model(name)
-    assert model.facts["name"] == name and model.student and model.facts["rows"]
+    assert model.facts["name"] == name and model.facts["rows"]
     assert (SHIPPED / name / "README.md").read_text().startswith(f"# {name}\n")
+
+
+@pytest.mark.parametrize("name", ["emoji", "fashion_mnist"])
+def test_what_it_was_measured_with_is_there(name):
+    model = load_model(name)
+    provenance = load_classifier(model.features).provenance
+    assert provenance["dataset"] == model.facts["data"]["name"]
 
 
 def test_the_digits_are_the_digits_that_were_asked_for(quick_compile):
