@@ -24,9 +24,9 @@ from ablation_list import ABLATIONS, ablations
 from absl import flags
 from rival_loop import make_table, run, told
 from rival_options import ROOT, Options, define_flags, options_of
+from rival_seconds import check_publishable, forget
 from rival_table import Table, key_of
 
-from drf_jax.errors import UserError
 from drf_jax.evaluation.report import Row
 
 
@@ -49,8 +49,7 @@ def in_order(row: Row) -> int:
 
 def publish(made: Table, root: Path) -> None:
     """The table into results/ablations/ as it is."""
-    if not made.rows:
-        raise UserError(f"{made.path}: no rows to publish")
+    check_publishable(made)
     folder = root / "results" / "ablations"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made.path, folder / made.path.name)
@@ -63,6 +62,7 @@ def main(o: AblationOptions, to_publish: bool) -> int:
         publish(made, ROOT)
         return 0
     o.out.mkdir(parents=True, exist_ok=True)
+    forget(made, o.again)
     students = ablations(o, o.calls)
     left = make_table(o, made, students, {}, lambda name: {"ablation": name})
     return told(o, made, left)

@@ -17,6 +17,7 @@ from typing import Any
 from absl import app, logging
 from rival_options import Options, Student, say
 from rival_runs import make_classifier, make_features, make_teacher, score, train
+from rival_seconds import uneven
 from rival_table import Table, source_of
 
 from drf_jax.cli.config_file import load_config
@@ -118,6 +119,10 @@ def told(o: Options, made: Table, left: Sequence[str]) -> int:
     files = [path for path in o.out.rglob("*") if path.is_file() and o.runs not in path.parents]
     size = sum(path.stat().st_size for path in files) / 2**20
     say(f"{o.out}: {len(files)} files, {size:.1f} MiB; is all that the next call needs")
+    for name, took in uneven(made).items():
+        say(
+            f"not equal: {name} took {took:.0f} s, not {o.seconds:g}; --again={name} makes it again"
+        )
     for name, error in made.facts["failed"].items():
         say(f"failed: {name}: {error}")
     if left:

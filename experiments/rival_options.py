@@ -70,6 +70,7 @@ class Options:
     teacher_seconds: float = 0.0
     teacher_updates: int = 0
     only: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
     updates: int = 0
     jobs: int = 1
     accelerators: int = 1
@@ -145,6 +146,7 @@ def define_flags(data: str) -> None:
     flags.DEFINE_float("teacher_seconds", 0, "of its training; 0: the updates of its config")
     flags.DEFINE_integer("teacher_updates", 0, "the same in updates")
     flags.DEFINE_list("only", [], "students")
+    flags.DEFINE_list("again", [], "students whose rows are to be made again")
     flags.DEFINE_integer("updates", 0, "of every student, instead of seconds")
     flags.DEFINE_integer("jobs", 1, "trainings at a time", lower_bound=1)
     flags.DEFINE_integer("accelerators", 1, "NVIDIA GPUs to spread them over", lower_bound=1)
@@ -168,6 +170,7 @@ def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) ->
         teacher_seconds=f.teacher_seconds,
         teacher_updates=f.teacher_updates,
         only=tuple(f.only),
+        again=tuple(f.again),
         updates=f.updates,
         jobs=max(f.jobs, f.accelerators),
         accelerators=f.accelerators,

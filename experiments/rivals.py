@@ -19,7 +19,8 @@ for how many updates that makes.
     RUNS/*                 the runs, logs, samples: what can be made again
 
 A second call goes on where the first stopped. With ``--deadline S`` it stops in time, and OUT alone is enough to go on,
-on another machine, too: a student whose rows are there is not trained again.
+on another machine, too: a student whose rows are there is not trained again, unless ``--again=NAME`` asks for it. A
+table in which a training took other seconds than asked is not published.
 """
 
 import dataclasses
@@ -33,10 +34,10 @@ from absl import flags
 from rival_loop import make_table, run, told
 from rival_options import FREE, ROOT, Options, define_flags, offered, options_of
 from rival_runs import score
+from rival_seconds import check_publishable, forget
 from rival_table import Table, draw
 
 from drf_jax.configs import training_free
-from drf_jax.errors import UserError
 
 
 def rivals(o: Options, made: Table) -> list[str]:
@@ -58,8 +59,7 @@ def free(
 
 def publish(made: Table, root: Path) -> None:
     """The table into results/ as it is, the pictures into docs/pictures/."""
-    if not made.rows:
-        raise UserError(f"{made.path}: no rows to publish")
+    check_publishable(made)
     (root / "results").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made.path, root / "results" / made.path.name)
     draw(made, root / "docs" / "pictures")
@@ -72,6 +72,7 @@ def main(o: Options, to_publish: bool) -> int:
         publish(made, ROOT)
         return 0
     o.out.mkdir(parents=True, exist_ok=True)
+    forget(made, o.again)
     left = rivals(o, made)
     if made.rows:
         draw(made, o.runs)

@@ -121,6 +121,47 @@ def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options,
     assert (tmp_path / "root" / "docs" / "pictures" / "rivals_digits_samples.png").exists()
 
 
+@pytest.fixture
+def uneven(rivals, options):
+    """A table of 60 s a student in which one took half of them, one a tenth more, and one was told its updates."""
+    made = rivals.Table(dataclasses.replace(options, smoke=False, seconds=60.0))
+    for name, method, took in (
+        ("lcm", "lcm-4", 30.0),
+        ("step-4", "step-distilled-4", 66.0),
+        ("pfgmpp", "pfgmpp-4", 9.0),
+    ):
+        budget = {"updates": 7} if name == "pfgmpp" else {"updates": 7, "seconds": 60.0}
+        made.facts["budget"][name], made.facts["made"][name] = budget, True
+        made.rows[method] = row(
+            method=method,
+            sequential_calls=4,
+            fd=1.0,
+            train_seconds=took,
+            command=made.command_of(name),
+        )
+    made.save()
+    return made
+
+
+def test_a_table_of_unequal_seconds_is_not_published(rivals, uneven, tmp_path):
+    with pytest.raises(UserError, match=r"lcm took 30 s, not 60; .* --again=lcm$"):
+        rivals.publish(uneven, tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_student_is_made_again_from_nothing(rivals, uneven):
+    folder = uneven.options.runs / "lcm"
+    folder.mkdir(parents=True)
+    sys.modules["rival_seconds"].forget(uneven, ("lcm",))
+    assert not folder.exists()
+    again = rivals.Table(uneven.options)
+    assert again.rows.keys() == {"step-distilled-4", "pfgmpp-4"}
+    assert again.facts["made"].keys() == {"step-4", "pfgmpp"}
+    assert sys.modules["rival_seconds"].uneven(again) == {}
+    with pytest.raises(UserError, match=r"--again=lcm: .* has pfgmpp, step-4"):
+        sys.modules["rival_seconds"].forget(again, ("lcm",))
+
+
 def test_rows_of_no_shown_depth_have_a_figure_and_no_samples(rivals, options, tmp_path):
     made = rivals.Table(options)
     made.rows["ddim-6"] = row(method="ddim-6", sequential_calls=6, fd=2.0)
