@@ -6,11 +6,12 @@ from typing import Any
 from drf_jax.config import choose, read, split_name
 from drf_jax.process.pfgmpp import PFGMPP
 from drf_jax.process.prediction import check_kind
-from drf_jax.process.schedule import VE, CosineVP, LinearVP, Process, RectifiedFlow
+from drf_jax.process.schedule import VE, CosineVP, LinearVP, Process, RectifiedFlow, ShiftedCosine
 from drf_jax.process.table import Table
 
 PROCESSES = {
     "cosine": CosineVP,
+    "shifted_cosine": ShiftedCosine,
     "linear": LinearVP,
     "table": Table,
     "ve": VE,

@@ -26,7 +26,7 @@ def pack(f: flags.FlagValues, command: str) -> None:
 def define_unpack(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_string("model", "", "name of a packed model, or its folder", flag_values=f)
     flags.DEFINE_string("workdir", "", "folder of the run to make", flag_values=f)
-    flags.DEFINE_string("data_dir", "", "where its data are prepared", flag_values=f)
+    flags.DEFINE_string("data_dir", "", "where its data are prepared; ~/data", flag_values=f)
     return list(argv)
 
 

@@ -12,7 +12,8 @@ guidance (Ho & Salimans, 2022). With captions, vectors e of length 1 (`drf_jax.t
 
 is added: the root gives e's entries the size 1 on average, and there is no offset, so e = 0 adds
 nothing and is the *null* caption (a learned one would be no richer: sentences have a common mean, so
-W can set them off from 0 by any constant). A network with ``guidance`` is told the guidance weight w
+W can set them off from 0 by any constant). Time, label and caption then start at one size, ``PART`` an
+entry, or the smaller would be learned late. A network with ``guidance`` is told the guidance weight w
 of its teacher, a number up to about 10, as sinusoids of w / 10 through a product that starts at zero:
 w has no effect at first.
 """
@@ -29,6 +30,8 @@ from drf_jax.typing import Cond, Time
 
 FEATURES = 256
 GUIDANCE_RANGE = 10.0
+PART = 0.4
+"""Root mean square of what time adds to an entry at the start."""
 DTYPES = ("bfloat16", "float32", "float64")
 
 
@@ -72,15 +75,18 @@ class Embedding(nn.Module):
         options = {"dtype": self.dtype, "param_dtype": parameter_dtype(self.dtype)}
         c = nn.Dense(self.width, name="time_in", **options)(sinusoid(t))
         c = nn.Dense(self.width, name="time_out", **options)(nn.silu(c))
+        init = nn.initializers
         if self.num_classes:
-            c += nn.Embed(self.num_classes + 1, self.width, name="label", **options)(cond["label"])
+            beside = {"embedding_init": init.normal(PART)} if self.caption_width else {}
+            rows = nn.Embed(self.num_classes + 1, self.width, name="label", **beside, **options)
+            c += rows(cond["label"])
         if self.caption_width:
             e = math.sqrt(self.caption_width) * cond["caption"]
-            c += nn.Dense(self.width, use_bias=False, name="caption", **options)(e)
+            start = init.variance_scaling(PART**2, "fan_in", "truncated_normal")
+            c += nn.Dense(self.width, False, kernel_init=start, name="caption", **options)(e)
         if self.guidance:
             w = sinusoid(cond["guidance"] / GUIDANCE_RANGE)
-            zeros = nn.initializers.zeros
-            c += nn.Dense(self.width, False, kernel_init=zeros, name="guidance", **options)(w)
+            c += nn.Dense(self.width, False, kernel_init=init.zeros, name="guidance", **options)(w)
         return c
 
     def check(self, cond: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
 process         α_t                                     σ_t
 ==============  ======================================  =======================================================
 `CosineVP`      cos(π t / 2)                            sin(π t / 2)                     (Nichol & Dhariwal 2021)
+`ShiftedCosine` 1 / √(1 + f² tan²(π t / 2))             f tan(π t / 2) α_t               (Hoogeboom et al. 2023)
 `LinearVP`      exp(−t² (β1 − β0) / 4 − t β0 / 2)       √(1 − α_t²)                      (Song et al. 2021)
 `VE`            1                                       t, and t is the noise level σ    (Karras et al. 2022, EDM)
 `RectifiedFlow` 1 − t                                   t                                (Liu et al. 2023)
@@ -80,6 +81,38 @@ class CosineVP(NormalNoise):
     def time(self, log_snr):
         xp = namespace(log_snr)
         return xp.arctan(xp.exp(-log_snr / 2)) * (2 / np.pi)
+
+    def network_time(self, t):
+        return t
+
+
+@dataclasses.dataclass(frozen=True)
+class ShiftedCosine(NormalNoise):
+    """The cosine schedule with σ_t / α_t times ``factor``: λ_t is 2 log(factor) lower ("simple diffusion", equation 4).
+
+    What a large image shows at a glance survives noise that hides it in a small one, as neighbours average it out. So
+    an image of side s gets with ``factor`` = s / s0 the noise that one of side s0 gets of the cosine schedule.
+    """
+
+    factor: float = 2.0
+    t_max: float = 0.999
+
+    def _ratio(self, t):
+        return self.factor * namespace(t).tan(t * (np.pi / 2))
+
+    def alpha(self, t):
+        return 1 / namespace(t).hypot(1.0, self._ratio(t))
+
+    def sigma(self, t):
+        ratio = self._ratio(t)
+        return ratio / namespace(t).hypot(1.0, ratio)
+
+    def log_snr(self, t):
+        return -2 * namespace(t).log(self._ratio(t))
+
+    def time(self, log_snr):
+        xp = namespace(log_snr)
+        return xp.arctan(xp.exp(-log_snr / 2) / self.factor) * (2 / np.pi)
 
     def network_time(self, t):
         return t

@@ -27,7 +27,7 @@ EXAMPLES = 64
 """A contact sheet's."""
 LOCAL = {
     "teacher": "",
-    "data.data_dir": None,
+    "data.data_dir": "~/data",
     "data.memory_gib": None,
     "method.source": "",
     "method.features": "",

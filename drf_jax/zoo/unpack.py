@@ -26,7 +26,7 @@ def unpack(where: str | Path, workdir: str | Path, data_dir: str = "") -> None:
     Args:
       where: the model's name, or its folder.
       workdir: of the run. It gets the classifier that came with the model, too.
-      data_dir: where its data are prepared.
+      data_dir: where its data are prepared; ~/data unless given, of data that are prepared at all.
 
     Raises:
       UserError: no such model, it is damaged, or ``workdir`` holds another run.

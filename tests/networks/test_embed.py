@@ -51,13 +51,22 @@ def test_caption_is_a_linear_map_and_zero_is_the_null_caption(make):
     np.testing.assert_allclose(null, plain, atol=1e-6)
 
 
-def test_captions_are_heard_from_the_start():
-    captions = np.random.default_rng(0).standard_normal((200, 384)).astype(np.float32)
+def test_time_label_and_caption_start_at_one_size():
+    rng, n = np.random.default_rng(0), 200
+    captions = rng.standard_normal((n, 384)).astype(np.float32)
     captions = jnp.asarray(captions / np.linalg.norm(captions, axis=1, keepdims=True))
-    module, t = Embedding(width=32, caption_width=384), jnp.zeros(200)
-    params = module.init(jax.random.key(0), t, {"caption": captions})
-    c = module.apply(params, t, {"caption": captions})
-    assert 0.8 < c.std(0).mean() < 1.2
+    module = Embedding(width=160, num_classes=n, caption_width=384)
+    one = {"label": jnp.zeros(n, int), "caption": jnp.zeros((n, 384))}
+    params = module.init(jax.random.key(0), jnp.zeros(n), one)
+    told = lambda t, **cond: module.apply(params, t, one | cond)
+    parts = {
+        "time": told(jnp.linspace(0, 1, n)) - params["params"]["label"]["embedding"][0],
+        "label": told(jnp.zeros(n), label=jnp.arange(n)) - told(jnp.zeros(n), label=jnp.full(n, n)),
+        "caption": told(jnp.zeros(n), caption=captions) - told(jnp.zeros(n)),
+    }
+    parts["label"] /= 2**0.5  # a difference of two rows
+    for name, part in parts.items():
+        assert 0.3 < float(jnp.sqrt(jnp.mean(part**2))) < 0.5, name
 
 
 def test_without_captions_the_parameters_are_what_they_were():

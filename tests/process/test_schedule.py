@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 
 from drf_jax.errors import UserError
-from drf_jax.process.schedule import VE, CosineVP, LinearVP, RectifiedFlow
+from drf_jax.process.schedule import VE, CosineVP, LinearVP, RectifiedFlow, ShiftedCosine
 from drf_jax.process.table import Table
 
-VP = [CosineVP(), LinearVP(), Table("linear"), Table("scaled_linear", 1000, 8.5e-4, 0.012)]
+VP = [
+    CosineVP(),
+    ShiftedCosine(3.0),
+    LinearVP(),
+    Table("linear"),
+    Table("scaled_linear", 1000, 8.5e-4, 0.012),
+]
 ALL = [*VP, VE(), RectifiedFlow()]
 
 
@@ -46,6 +52,15 @@ def test_use_in_float32_leaves_float64_exact(process):
         jax.jit(f)(jnp.asarray(t, jnp.float32))
         with jax.enable_x64(True):
             np.testing.assert_allclose(f(jnp.asarray(t)), f(t), rtol=1e-12)
+
+
+def test_a_shifted_cosine_has_as_much_more_noise():
+    """An average over 2 × 2 pixels of the larger image has the log-SNR of the smaller one's pixel."""
+    t = np.linspace(0, 0.999, 20)[1:]
+    small, large = CosineVP(), ShiftedCosine(2.0)
+    averaged = 2 * np.log(large.alpha(t) / (large.sigma(t) / 2))
+    np.testing.assert_allclose(averaged, small.log_snr(t), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ShiftedCosine(1.0).alpha(t), small.alpha(t), rtol=1e-9)
 
 
 def test_linear_vp_is_the_limit_of_the_ddpm_table():
