@@ -1,6 +1,6 @@
 """The design of the learned draft–refine student as a list of single changes (DESIGN: `drf_jax.build.DraftRefine`)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from rival_options import Options, Student, say
 
@@ -11,6 +11,7 @@ from drf_jax.errors import UserError
 from drf_jax.sampling.ahead import AheadDrafter
 from drf_jax.sampling.anchored import LookaheadDrafter
 from drf_jax.sampling.draft import LearnedDrafter
+from drf_jax.workdir import flatten
 
 NEVER = 10**9
 """An update that no training comes to."""
@@ -26,6 +27,16 @@ EXTRA = {
     ANCHORED: LookaheadDrafter.extra_steps,
 }
 """Steps of a round beyond those of its drafts."""
+RATES = {"quarter_rate": 0.25, "half_rate": 0.5, "double_rate": 2.0}
+
+
+class Times(NamedTuple):
+    """What the config has, times a factor."""
+
+    factor: float
+
+    def of(self, value: float) -> float:
+        return type(value)(value * self.factor)
 
 
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -34,6 +45,12 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "anchored": (ANCHORED, {}),
     "step": (STEP, {}),
     **{f"{mode}source=step": (method, {"source": STEP}) for mode, method in MODES.items()},
+    **{
+        f"{mode}{name}": (method, {"optimizer.learning_rate": Times(factor)})
+        for name, factor in RATES.items()
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
+    **{f"{mode}double_batch": (m, {"train.batch_size": Times(2)}) for mode, m in MODES.items()},
     **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
     **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
     **{f"anchored+drafts={k}": (ANCHORED, {"drafts": k}) for k in (1, 2, 3, 5, 7)},
@@ -84,8 +101,9 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "perceptual_weight=0.01": (CONSERVATIVE, {"perceptual_weight": 0.01, "features": ADVERSARY}),
     "perceptual_weight=0.1": (CONSERVATIVE, {"perceptual_weight": 0.1, "features": ADVERSARY}),
 }
-"""Name -> method, and what differs from its config. Each is one change of the conservative student, ``learned``, of the
-aggressive or of the anchored one, or as many as its name has; ``step`` is the control."""
+"""Name -> method, and what differs from its config: keys of its section ``method``, or dotted ones. Each is one change
+of the conservative student, ``learned``, of the aggressive or of the anchored one, or as many as its name has; ``step``
+is the control, which gets other learning rates, too."""
 
 
 def ablations(o: Options, calls: int) -> dict[str, Student]:
@@ -110,10 +128,18 @@ def ablations(o: Options, calls: int) -> dict[str, Student]:
 def student_of(o: Options, method: str, calls: int, changes: dict[str, Any]) -> Student:
     """The training of one of `ABLATIONS`; a ``source`` is the student of that method at the same calls."""
     source, rest = changes.get("source"), {k: v for k, v in changes.items() if k != "source"}
-    rest = {key: str(o.adversary) if value == ADVERSARY else value for key, value in rest.items()}
+    rest = {key if "." in key else f"method.{key}": value for key, value in rest.items()}
+    spec = o.spec("distilled", f"method={method},calls={calls}")
+    config = flatten(load_config(spec))
+
+    def meant(key: str, value: Any) -> Any:
+        if isinstance(value, Times):
+            return value.of(config[key])
+        return str(o.adversary) if value == ADVERSARY else value
+
     return Student(
-        o.spec("distilled", f"method={method},calls={calls}"),
-        {f"method.{key}": value for key, value in rest.items()},
+        spec,
+        {key: meant(key, value) for key, value in rest.items()},
         student_of(o, source, calls, {}) if source else None,
     )
 

@@ -39,7 +39,7 @@ def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, 
     whole = lambda student: changed(load_config(student.spec), student.changes)
     configs = {name: flatten(whole(student)) for name, student in found.items()}
     for name, config in configs.items():
-        default = configs[next((m for m in MODES if name.startswith(m)), "learned")]
+        default = configs[next((m for m in (*MODES, "step") if name.startswith(m)), "learned")]
         differ = {key for key in config if config[key] != default.get(key)}
         if name == "step":
             assert config["method.steps"] == 4
@@ -47,6 +47,17 @@ def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, 
         assert differ - {"method.features"} == set(found[name].changes) - {"method.features"}
         changes = len(differ - {"method.features"}) + (found[name].source is not None)
         assert changes == (name not in ("learned", *MODES) and max(name.count("="), 1))
+
+
+def test_rates_and_batches_are_those_of_the_config_times_a_factor(ablations, options):
+    o = dataclasses.replace(options, data="fashion_mnist32", smoke=False)
+    found = ablations.ablations(o, 4)
+    rates = {
+        name: found[name].changes["optimizer.learning_rate"] for name in found if "_rate" in name
+    }
+    assert rates["step+quarter_rate"] == rates["quarter_rate"] == 5e-5
+    assert rates["anchored+double_rate"] == 4e-4
+    assert found["double_batch"].changes == {"train.batch_size": 256}
 
 
 def test_what_is_not_possible_is_left_out(ablations, options):
