@@ -48,12 +48,13 @@ def forget(made: Table, names: tuple[str, ...]) -> None:
     Raises:
       UserError: there is no such student in the table.
     """
-    known = {*made.facts["made"], *made.facts["budget"], *made.facts["failed"]}
+    known = {*made.facts["made"], *made.facts["budget"], *made.facts["failed"]} - {"teacher"}
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"--again={unknown[0]}: {made.path} has {', '.join(sorted(known))}")
     for name in names:
         for each in (name, source_of(name)):
             shutil.rmtree(made.options.runs / each, ignore_errors=True)
+            (made.options.runs / "evaluation" / f"{each}.json").unlink(missing_ok=True)
             for kind in ("made", "budget", "failed"):
                 made.facts[kind].pop(each, None)
         made.rows = {

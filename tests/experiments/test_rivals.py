@@ -11,6 +11,8 @@ from drf_jax import build
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import row
 from drf_jax.runs.processes import Deadline
+from drf_jax.runs.teacher import load_teacher
+from drf_jax.zoo.model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,15 @@ def test_a_teacher_of_given_seconds_is_the_first_of_its_folder(rivals, options, 
     assert (folder, seconds) == (str(options.runs / "t"), "5.0") and script.endswith("train.py")
     assert json.loads((options.runs / "teacher.config.json").read_text())["task"] == "teacher"
     assert config == str(options.runs / "teacher.config.json")
+
+
+def test_a_teacher_that_comes_with_the_library_is_that_teacher(rivals, options):
+    o = dataclasses.replace(options, smoke=False, teacher="digits")
+    made = rivals.Table(o)
+    for _ in range(2):  # the second time from what the first one kept
+        folder = sys.modules["rival_runs"].make_teacher(o, made)
+        assert load_teacher(folder).sha256 == load_model("digits").teacher.sha256
+    assert "--teacher=digits" in made.command_of("lcm").split()
 
 
 def test_an_unknown_student_is_refused(rivals, options):
@@ -152,8 +163,11 @@ def test_a_table_of_unequal_seconds_is_not_published(rivals, uneven, tmp_path):
 def test_a_student_is_made_again_from_nothing(rivals, uneven):
     folder = uneven.options.runs / "lcm"
     folder.mkdir(parents=True)
+    measured = uneven.options.runs / "evaluation" / "lcm.json"
+    measured.parent.mkdir()
+    measured.write_text("{}")
     sys.modules["rival_seconds"].forget(uneven, ("lcm",))
-    assert not folder.exists()
+    assert not folder.exists() and not measured.exists()
     again = rivals.Table(uneven.options)
     assert again.rows.keys() == {"step-distilled-4", "pfgmpp-4"}
     assert again.facts["made"].keys() == {"step-4", "pfgmpp"}
