@@ -78,7 +78,20 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"gradient_between_rounds": "through"},
     ),
     "teacher-forced": (CONSERVATIVE, {"on_policy_after": NEVER}),
-    "on-policy": (CONSERVATIVE, {"on_policy_after": 0}),
+    **{
+        f"{mode}on-policy": (method, {"on_policy_after": 0})
+        for mode, method in MODES.items()
+        if method != ANCHORED
+    },
+    **{
+        f"{mode}on-policy+{name}": (
+            method,
+            {"on_policy_after": 0, "optimizer.learning_rate": Times(factor)},
+        )
+        for name, factor in RATES.items()
+        for mode, method in MODES.items()
+        if method != ANCHORED
+    },
     "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),
     "draft_weight=1": (CONSERVATIVE, {"draft_weight": 1.0}),
     **{f"{mode}refine_weight=1": (m, {"refine_weight": 1.0}) for mode, m in MODES.items()},
