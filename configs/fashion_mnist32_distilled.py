@@ -17,7 +17,7 @@ from drf_jax.configs.distilled import distilled
 
 TRAJECTORIES = {
     "teacher_steps": 48,
-    "trajectories": 24_000,
+    "trajectories": 48_000,
     "trajectory_batch": 1000,
     "on_policy_after": 2500,
 }
@@ -31,7 +31,7 @@ METHODS = {
         "drafts": 1,
         "on_policy_after": 0,
     },
-    "step": {"steps": 4, **TRAJECTORIES, "batch_size_on_policy": 128},
+    "step": {"steps": 4, **TRAJECTORIES, "batch_size_on_policy": 512},
     "progressive": {"start": 64, "last": 1},
     "consistency_distillation": {
         "intervals": 17,
@@ -70,15 +70,19 @@ def get_config(arg: str = "") -> ConfigDict:
         players={"learning_rate": 5e-5},
         train={
             "steps": 4000,
-            "batch_size": 256,
+            "batch_size": 1024,
             "ema": 0.999,
             "log_every": 100,
             "checkpoint_every": 1000,
             "sample_every": 1000,
         },
         updates={"progressive": 1000},  # of each stage
-        # A round is several evaluations.
-        batches={"draft_refine": 128, "draft_refine_aggressive": 128, "draft_refine_anchored": 256},
+        # A round is several evaluations. Smaller ones leave a GPU waiting: an update is thousands of kernels.
+        batches={
+            "draft_refine": 512,
+            "draft_refine_aggressive": 512,
+            "draft_refine_anchored": 1024,
+        },
         evaluate={
             "samples": 10_000,
             "batch_size": 512,

@@ -57,7 +57,7 @@ def test_rates_and_batches_are_those_of_the_config_times_a_factor(ablations, opt
     }
     assert rates["step+quarter_rate"] == rates["quarter_rate"] == 5e-5
     assert rates["anchored+double_rate"] == 4e-4
-    assert found["double_batch"].changes == {"train.batch_size": 256}
+    assert found["double_batch"].changes == {"train.batch_size": 1024}
 
 
 def test_what_is_not_possible_is_left_out(ablations, options):
