@@ -17,6 +17,7 @@ from drf_jax.config import plain
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.report import Row, read_results
 from drf_jax.runs.budget import as_flags, schedule
+from drf_jax.runs.evaluate import FILES
 from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
@@ -141,13 +142,13 @@ def score(
         "statistics": str(o.statistics),
         "samples": o.samples or config["evaluate"]["samples"],
     }
-    command, seed = made.command_of(name), config["seed"]
+    command = made.command_of(name)
     budgets = [made.facts["budget"].get(each, {}) for each in (source_of(name), name)]
     preparation = sum(budget.get(PREPARATION, 0.0) for budget in budgets)
     shape = build.source(config).image_shape
 
-    def keep(row: Row) -> None:
-        file = teacher / "samples" / f"{row['method']}-{seed}.f32"
+    def keep(row: Row, samples: str) -> None:
+        file = teacher / "samples" / samples
         row = row | {"command": command} | dict(facts or {})
         if "train_seconds" in row:
             row = row | {"train_seconds": row["train_seconds"] + preparation}
@@ -165,6 +166,7 @@ def score(
         log = o.runs / "logs" / f"{name}.log"
         run_logged(words, "evaluation", log, o.deadline, o.environment)
     finally:
-        for row in read_results(results)["rows"] if results.exists() else []:
-            keep(row)
+        found = read_results(results) if results.exists() else {"rows": []}
+        for row in found["rows"]:
+            keep(row, found[FILES][row["method"]])
     made.note("made", name, True)

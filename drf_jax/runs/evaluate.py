@@ -1,9 +1,9 @@
 """Compare methods: the same noises and conditions through each, then distance to the data and to the teacher.
 
 Sample i of every method starts from the noise of index i and is conditioned like example i of the data. A method's
-samples are kept in ``<workdir>/samples/<method>-<seed>.f32`` and its row in the results file; both carry a fingerprint
-of what they depend on (method, parameters, seed; a row also count, metrics and feature network), so that an evaluation
-that was killed goes on where it stopped and a second one repeats nothing.
+samples are kept in a file of ``<workdir>/samples`` (`drf_jax.evaluation.sample_files`) and its row in the results file;
+both carry a fingerprint of what they depend on (method, parameters, seed; a row also count, metrics and feature
+network), so that an evaluation that was killed goes on where it stopped and a second one repeats nothing.
 """
 
 import functools
@@ -40,6 +40,7 @@ from drf_jax.evaluation.report import (
     write_results,
 )
 from drf_jax.evaluation.resumable import generate_resumably
+from drf_jax.evaluation.sample_files import alone_with, forget_others, sample_file
 from drf_jax.evaluation.spread import spread
 from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.runs.compare import compare, one_sample
@@ -54,6 +55,9 @@ from drf_jax.sampling.method import Method
 from drf_jax.training.checkpoint import Which
 from drf_jax.turns import shared, turn
 from drf_jax.workdir import check_same
+
+FILES = "samples"
+"""In the results: the files of the methods' samples, of the config's seed."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -87,7 +91,7 @@ def samples_of(
     cond = lambda index: condition_of(data, index)
     if shared():  # compile it beside what others do
         generate(sampler, root, np.arange(1), data.image_shape, cond, batch_size)
-    with turn():
+    with alone_with(path), turn():
         return generate_resumably(
             path, mark, sampler, root, count, data.image_shape, cond, batch_size, label=method.name
         )
@@ -104,6 +108,8 @@ def evaluate(
     """Evaluate a run and write ``results.json`` and ``samples.png`` into its folder.
 
     For a teacher: its methods and its students'. For a student: its own, and those of the teacher that its config has.
+    Samples of other checkpoints or settings are deleted then; not where the results go to another ``path``, so that
+    several may evaluate students of one teacher side by side.
 
     Args:
       config: of the run; ``config.evaluate`` says what to measure.
@@ -152,10 +158,15 @@ def evaluate(
     measured = measurement(spec, extractor, data)
     row_marks = {name: fingerprint(mark, measured) for name, mark in marks.items()}
 
+    folder = workdir / "samples"
+
+    def place(name, seed):
+        mark = fingerprint(marks[name], seed)
+        return sample_file(folder, name, seed, mark), mark
+
     def draw(method, seed):
-        file = workdir / "samples" / f"{method.name}-{seed}.f32"
-        mark = fingerprint(marks[method.name], seed)
-        return samples_of(method, data, seed, spec.samples, spec.batch_size, file, mark, mesh)
+        at = place(method.name, seed)
+        return samples_of(method, data, seed, spec.samples, spec.batch_size, *at, mesh)
 
     def count(method, seed):
         return generate(
@@ -184,6 +195,7 @@ def evaluate(
     known = unchanged_rows(results, row_marks)
     seconds = {name: student.train_seconds for name, student in trained.items()}
     facts = {"fingerprints": row_marks, "features": measured["features"]}
+    facts[FILES] = {method.name: place(method.name, seed)[0].name for method in methods}
 
     def keep(rows):
         write_results(results, rows, plain(config), command, facts)
@@ -198,6 +210,8 @@ def evaluate(
     )
     write_results(results, rows, plain(config), command, facts)
     if path is None:
+        seeds = range(seed, seed + spec.seeds)
+        forget_others(place(name, each)[0] for name in marks for each in seeds)
         images = {method.name: stored(draw(method, seed)[:10]) for method in methods}
         picture(workdir / "samples.png", rows, images)
     return rows

@@ -77,6 +77,11 @@ def results(path):
     return stored
 
 
+def samples_file(run, name, seed):
+    (file,) = (run / "samples").glob(f"{name}-{seed}-*.f32")
+    return file
+
+
 def fresh_copy(run, tmp_path):
     """The run before any evaluation."""
     for name in ("config.json", "checkpoints", "features.npz"):
@@ -102,7 +107,7 @@ def test_the_mean_is_that_of_its_seeds(run):
     fds, rmses = [], []
     for seed in (0, 1):
         samples, teacher = (
-            np.fromfile(run / "samples" / f"{name}-{seed}.f32", np.float32).reshape(24, 8, 8, 1)
+            np.fromfile(samples_file(run, name, seed), np.float32).reshape(24, 8, 8, 1)
             for name in ("ddim-2", "teacher")
         )
         fds.append(frechet_between(statistics_of(classifier.extract(to_uint8(samples))), real))
@@ -144,6 +149,24 @@ def test_a_second_evaluation_repeats_nothing(run, monkeypatch):
     assert (run / "results.json").read_text() == before
 
 
+def test_methods_of_one_name_do_not_share_samples(run, tmp_path):
+    workdir = fresh_copy(run, tmp_path)
+
+    def evaluated(steps, path):
+        changed = config()
+        changed.evaluate.methods = {"ddim": {"name": "serial", "steps": steps}}
+        evaluate(changed, workdir, "drf evaluate", path)
+        written = json.loads((path or workdir / "results.json").read_text())
+        return workdir / "samples" / written[module.FILES]["ddim"]
+
+    two = evaluated(2, tmp_path / "2.json")
+    before = two.read_bytes()
+    three = evaluated(3, tmp_path / "3.json")
+    assert two.read_bytes() == before == samples_file(run, "ddim-2", 0).read_bytes()
+    assert three.read_bytes() != before
+    assert evaluated(2, None) == two and not three.exists()  # alone, nothing else is kept
+
+
 def test_eight_devices_make_the_same_samples(run, tmp_path):
     changed = config()
     changed.evaluate.methods["ddim-4"] = {"name": "serial", "steps": 4}
@@ -153,11 +176,12 @@ def test_eight_devices_make_the_same_samples(run, tmp_path):
     same = {"ddim-4": "teacher", "ddim-2": "ddim-2"}
     same["driffusion-conservative-2"] = "driffusion-conservative-2"
     made = tmp_path / "samples"
-    assert {path.stem for path in made.iterdir()} == {f"{name}-0" for name in same}
+    stems = {path.stem.rpartition("-")[0] for path in made.iterdir()}
+    assert stems == {f"{name}-0" for name in same}
     for eight, one in same.items():
         eight, one = (
-            np.fromfile(folder / f"{name}-0.f32", np.float32)
-            for folder, name in ((made, eight), (run / "samples", one))
+            np.fromfile(samples_file(folder, name, 0), np.float32)
+            for folder, name in ((tmp_path, eight), (run, one))
         )
         np.testing.assert_allclose(eight, one, atol=2e-5)
     assert rows[0]["rmse_to_teacher"] == 0 and "psnr_to_teacher" not in rows[0]
