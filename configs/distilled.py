@@ -51,6 +51,7 @@ def distilled(
     updates: Mapping[str, int],
     batches: Mapping[str, int],
     evaluate: Mapping[str, Any],
+    rates: Mapping[str, float] | None = None,
     mesh: int = -1,
 ) -> ConfigDict:
     """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
@@ -60,7 +61,8 @@ def distilled(
       methods: the options of each method.
       teacher: folder of the teacher's run.
       optimizer: its section; ``players`` is what differs in it for an adversarial student.
-      train: its section; ``updates`` and ``batches`` are the steps and batch sizes of methods that take others.
+      train: its section; ``updates``, ``batches`` and ``rates`` are the steps, batch sizes and learning rates of
+        methods that take others.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
     """
@@ -86,6 +88,7 @@ def distilled(
         design = design | {"reference": "draft"}
     config.method = {"name": name, **design, **methods[name]}
     config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
+    config.optimizer.learning_rate = (rates or {}).get(name, config.optimizer.learning_rate)
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}
     config.train.steps = updates.get(name, config.train.steps)
     config.train.batch_size = batches.get(name, config.train.batch_size)

@@ -22,23 +22,29 @@ from drf_jax.configs.distilled import distilled
 GUIDANCE = (1.0, 4.0)
 TRAJECTORIES = {
     "teacher_steps": 48,
-    "trajectories": 12_000,
+    "trajectories": 24_000,
     "trajectory_batch": 500,
     "trajectory_dtype": "float16",
     "on_policy_after": 5000,
     "guidance": GUIDANCE,
 }
 """Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+DRAFT_REFINE = ("draft_refine", "draft_refine_aggressive", "draft_refine_anchored")
 METHODS = {
     "draft_refine": {**TRAJECTORIES, "rounds": 2, "drafts": 2},
-    "draft_refine_aggressive": {**TRAJECTORIES, "rounds": 3, "drafts": 2},
+    "draft_refine_aggressive": {
+        **TRAJECTORIES,
+        "rounds": 3,
+        "drafts": 2,
+        "on_policy_after": 0,
+    },
     "draft_refine_anchored": {
         **TRAJECTORIES,
         "rounds": 4,
         "drafts": 1,
         "on_policy_after": 0,
     },
-    "step": {"steps": 4, **TRAJECTORIES, "batch_size_on_policy": 64},
+    "step": {"steps": 4, **TRAJECTORIES, "batch_size_on_policy": 128},
     "progressive": {"start": 64, "last": 1, "guidance": GUIDANCE},
     "consistency_distillation": {
         "intervals": 17,
@@ -79,15 +85,20 @@ def get_config(arg: str = "") -> ConfigDict:
         players={"learning_rate": 5e-5},
         train={
             "steps": 8000,
-            "batch_size": 128,
+            "batch_size": 256,
             "ema": 0.999,
             "log_every": 100,
             "checkpoint_every": 2000,
             "sample_every": 2000,
         },
         updates={"progressive": 2000},  # of each stage
-        # A round is several evaluations.
-        batches={"draft_refine": 32, "draft_refine_aggressive": 32, "draft_refine_anchored": 64},
+        # A round is several evaluations. Smaller ones leave a GPU waiting: an update is thousands of kernels.
+        batches={
+            "draft_refine": 128,
+            "draft_refine_aggressive": 128,
+            "draft_refine_anchored": 256,
+        },
+        rates=dict.fromkeys(DRAFT_REFINE, 5e-5),
         evaluate={
             "samples": 10_000,
             "batch_size": 256,

@@ -22,9 +22,15 @@ TRAJECTORIES = {
     "on_policy_after": 2500,
 }
 """Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+DRAFT_REFINE = ("draft_refine", "draft_refine_aggressive", "draft_refine_anchored")
 METHODS = {
     "draft_refine": {**TRAJECTORIES, "rounds": 2, "drafts": 2},
-    "draft_refine_aggressive": {**TRAJECTORIES, "rounds": 3, "drafts": 2},
+    "draft_refine_aggressive": {
+        **TRAJECTORIES,
+        "rounds": 3,
+        "drafts": 2,
+        "on_policy_after": 0,
+    },
     "draft_refine_anchored": {
         **TRAJECTORIES,
         "rounds": 4,
@@ -83,6 +89,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "draft_refine_aggressive": 512,
             "draft_refine_anchored": 1024,
         },
+        rates=dict.fromkeys(DRAFT_REFINE, 5e-5),
         evaluate={
             "samples": 10_000,
             "batch_size": 512,
