@@ -29,21 +29,13 @@ TRAJECTORIES = {
     "guidance": GUIDANCE,
 }
 """Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+ON_POLICY = TRAJECTORIES | {"on_policy_after": 0}
+"""From the first update."""
 DRAFT_REFINE = ("draft_refine", "draft_refine_aggressive", "draft_refine_anchored")
 METHODS = {
-    "draft_refine": {**TRAJECTORIES, "rounds": 2, "drafts": 2},
-    "draft_refine_aggressive": {
-        **TRAJECTORIES,
-        "rounds": 3,
-        "drafts": 2,
-        "on_policy_after": 0,
-    },
-    "draft_refine_anchored": {
-        **TRAJECTORIES,
-        "rounds": 4,
-        "drafts": 1,
-        "on_policy_after": 0,
-    },
+    "draft_refine": {**ON_POLICY, "rounds": 2, "drafts": 2},
+    "draft_refine_aggressive": {**ON_POLICY, "rounds": 3, "drafts": 2},
+    "draft_refine_anchored": {**ON_POLICY, "rounds": 4, "drafts": 1},
     "step": {"steps": 4, **TRAJECTORIES, "batch_size_on_policy": 128},
     "progressive": {"start": 64, "last": 1, "guidance": GUIDANCE},
     "consistency_distillation": {

@@ -7,7 +7,7 @@
 
 ``method`` is ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored`` or ``step`` (of which ``calls=4``
 says in how many calls), ``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``,
-``lcm``, ``lcm_lora``, ``adversarial`` or ``pfgmpp``. For one H100. Not yet run. ``smoke`` trains for a few updates,
+``lcm``, ``lcm_lora``, ``adversarial`` or ``pfgmpp``. For one H100; not yet run at this length. ``smoke`` trains for a few
 in seconds on a CPU (``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
 """
 
@@ -22,21 +22,13 @@ TRAJECTORIES = {
     "on_policy_after": 2500,
 }
 """Of the methods that are trained on the teacher's walks: on-policy in the last part."""
+ON_POLICY = TRAJECTORIES | {"on_policy_after": 0}
+"""From the first update."""
 DRAFT_REFINE = ("draft_refine", "draft_refine_aggressive", "draft_refine_anchored")
 METHODS = {
-    "draft_refine": {**TRAJECTORIES, "rounds": 2, "drafts": 2},
-    "draft_refine_aggressive": {
-        **TRAJECTORIES,
-        "rounds": 3,
-        "drafts": 2,
-        "on_policy_after": 0,
-    },
-    "draft_refine_anchored": {
-        **TRAJECTORIES,
-        "rounds": 4,
-        "drafts": 1,
-        "on_policy_after": 0,
-    },
+    "draft_refine": {**ON_POLICY, "rounds": 2, "drafts": 2},
+    "draft_refine_aggressive": {**ON_POLICY, "rounds": 3, "drafts": 2},
+    "draft_refine_anchored": {**ON_POLICY, "rounds": 4, "drafts": 1},
     "step": {"steps": 4, **TRAJECTORIES, "batch_size_on_policy": 512},
     "progressive": {"start": 64, "last": 1},
     "consistency_distillation": {

@@ -43,7 +43,8 @@ USAGE = """usage: drf <command> [flags]
   drf plan      --config FILE[:arg] --topology v5e:16x16 [--mesh data=64,draft=1,model=4]
                 [--program train|on_policy|sample] [--method NAME]           what it needs, before there is a TPU
   drf pack      --workdir DIR --out DIR [--title T]                          a run as a model of a few small files
-  drf unpack    --model NAME|DIR --workdir DIR [--data_dir DIR]              its teacher as a run, to train students of
+  drf unpack    --model NAME|DIR --workdir DIR [--data_dir DIR]              its teacher as a run, to train students of,
+                [--student DIR]                                              and its student as one
   drf models                                                                 those that come with the library
   drf demo      [--out DIR] [--arg smoke]                                    everything, on the embedded digits
 

@@ -27,6 +27,7 @@ def define_unpack(f: flags.FlagValues, argv: Sequence[str]) -> list[str]:
     flags.DEFINE_string("model", "", "name of a packed model, or its folder", flag_values=f)
     flags.DEFINE_string("workdir", "", "folder of the run to make", flag_values=f)
     flags.DEFINE_string("data_dir", "", "where its data are prepared; ~/data", flag_values=f)
+    flags.DEFINE_string("student", "", "folder of its student's run to make, too", flag_values=f)
     return list(argv)
 
 
@@ -35,7 +36,7 @@ def unpack(f: flags.FlagValues, command: str) -> None:
 
     if not f.workdir:
         raise UserError("--workdir is missing: the folder of the run to make")
-    unpack(f.model, f.workdir, f.data_dir)
+    unpack(f.model, f.workdir, f.data_dir, f.student)
     print(f.workdir)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from drf_jax.cli.main import main
+from drf_jax.data.conditioning import condition_of
 from drf_jax.evaluation.digest import file_digest
+from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.teacher import load_teacher
 from drf_jax.zoo.model import is_model, load_model
 from drf_jax.zoo.pack import pack
@@ -58,6 +60,27 @@ def test_it_says_where_the_data_are_and_may_be_repeated(packed, tmp_path):
         unpack(packed, tmp_path / "run", "elsewhere")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["data"] == {"name": "digits", "data_dir": "elsewhere"}
+
+
+def test_the_student_is_a_run_again_too(packed, tmp_path, capsys):
+    run, student = tmp_path / "run", tmp_path / "student"
+    words = ["unpack", "--model", str(packed), "--workdir", str(run), "--student", str(student)]
+    for _ in range(2):
+        assert main(words) == 0
+    teacher, model = load_teacher(run), load_model(packed)
+    (made,) = load_distilled(student, teacher)
+    assert made.train_seconds == model.facts["student"]["train_seconds"] > 0
+    data = teacher.data
+    noise = jax.random.normal(jax.random.key(0), (2, *data.image_shape))
+    keys = jax.random.split(jax.random.key(1), 2)
+    arguments = noise, keys, condition_of(data, np.arange(2))
+    np.testing.assert_array_equal(
+        made.method.sampler(*arguments), model.method().sampler(*arguments)
+    )
+    pack(run, tmp_path / "teacher alone")
+    words[2] = str(tmp_path / "teacher alone")
+    assert main(words) == 2
+    assert "--student: the model teacher alone has none" in capsys.readouterr().err
 
 
 def test_another_teacher_is_not_taken_for_this_one(packed, run, tmp_path, capsys):
