@@ -1,0 +1,110 @@
+"""Quality against time: every sampler of the models that come with the library, in one table and one figure.
+
+    python experiments/pareto.py                                              the digits, on a CPU
+    python experiments/pareto.py --models fashion_mnist,emoji --data_dir ~/data
+    python experiments/pareto.py --smoke                                      few samples, few samplers; to runs/smoke
+
+A model's teacher is sampled with every training-free sampler of its config, its student as it is, from the same noises,
+and measured with the classifier that came with it. Nothing is trained, but a classifier for a model without one. The
+data must be prepared (docs/data.md) for what is real.
+
+Writes ``results/pareto.json`` and ``docs/pictures/pareto.png``: FD against sequential calls and against the
+milliseconds of one image, a line of panels for each model. ``--runs`` keeps samples and rows, so that a second call
+goes on where the first stopped.
+"""
+
+import argparse
+import shlex
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from drf_jax.configs import training_free
+from drf_jax.errors import UserError
+from drf_jax.evaluation.lines import Panel, line_figure
+from drf_jax.evaluation.report import Row, family, write_results
+from drf_jax.runs.evaluate import evaluate, table
+from drf_jax.workdir import read_config
+from drf_jax.zoo.model import load_model
+from drf_jax.zoo.unpack import unpack
+
+ROOT = Path(__file__).resolve().parents[1]
+AXES = {"sequential_calls": "sequential network calls", "ms_batch1": "ms, batch 1"}
+"""What FD is shown against."""
+METRICS = ("fd", "kid", "precision_recall")
+
+
+def rows_of(
+    model: str, folder: Path, data_dir: str, samples: int, smoke: bool, command: str
+) -> list[Row]:
+    """The rows of one model, whose runs are unpacked into ``folder``."""
+    teacher, students = folder / "teacher", ()
+    if load_model(model).student:
+        students = (str(folder / "student"),)
+    unpack(model, teacher, data_dir, *students)
+    config: dict[str, Any] = read_config(teacher)
+    config["evaluate"] |= {"students": students, "metrics": METRICS}
+    if samples:
+        config["evaluate"] |= {"samples": samples}
+    if smoke:
+        config["evaluate"] |= {
+            "methods": {"ddim-3": training_free.serial(3), "ddim-2": training_free.serial(2)},
+            "metrics": ("fd",),
+            "feature_steps": 2,
+            "samples": 64,
+            "batch_size": 64,
+            "repeats": 2,
+        }
+    return evaluate(config, teacher, command, folder / "rows.json")
+
+
+def panels(rows: Sequence[Row]) -> list[Panel]:
+    """FD against each of `AXES`, data set by data set; the teacher's own sampler is a guide, too."""
+    made = []
+    for data in dict.fromkeys(r["dataset"] for r in rows):
+        own = [r for r in rows if r["dataset"] == data]
+        last = max(
+            (r for r in own if family(r["method"]) == "ddim"), key=lambda r: r["sequential_calls"]
+        )
+        for key, label in AXES.items():
+            lines = defaultdict(list)
+            for r in own:
+                lines[family(r["method"])].append((r[key], r["fd"]))
+            ends = [min(r[key] for r in own), max(r[key] for r in own)]
+            guides = {last["method"]: [(x, last["fd"]) for x in ends]}
+            made.append(Panel(data, label, "FD", dict(lines), guides))
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default="digits", help="names, or folders of drf pack")
+    parser.add_argument("--data_dir", default="", help="of prepared data; ~/data unless given")
+    parser.add_argument("--samples", type=int, default=0, help="the configs' unless given")
+    parser.add_argument("--smoke", action="store_true", help="in seconds; to runs/smoke")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "pareto", help="working files")
+    parser.add_argument("--out", type=Path, help="gets results/ and docs/pictures/")
+    given = parser.parse_args(arguments)
+    out = given.out or (ROOT / "runs" / "smoke" if given.smoke else ROOT)
+    models, rows = given.models.split(","), []
+    words = ["python", "experiments/pareto.py", f"--models={given.models}"]
+    command = shlex.join(words + ([f"--samples={given.samples}"] if given.samples else []))
+    try:
+        for model in models:
+            folder = given.runs / (Path(model).name + "_smoke" * given.smoke)
+            rows += rows_of(model, folder, given.data_dir, given.samples, given.smoke, command)
+            config = {"models": models, "samples": given.samples, "smoke": given.smoke}
+            write_results(out / "results" / "pareto.json", rows, config, command)
+        print(table(rows))
+        line_figure(out / "docs" / "pictures" / "pareto.png", panels(rows), columns=len(AXES))
+    except UserError as error:
+        print(f"pareto: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
