@@ -84,13 +84,14 @@ def _check(panel: Panel) -> None:
 def _decorate(axes: Axes, panel: Panel) -> None:
     axes.set_xscale("log")
     axes.set_yscale(panel.y_scale)
-    # A tick at every x, thinned where two would touch.
+    # A tick at every x that is a whole number, thinned where two would touch; round ones if hardly any x is.
     xs = sorted({x for line in panel.lines.values() for x, _ in line if float(x).is_integer()})
     ticks = []
     for x in xs:
         if not ticks or x > 1.12 * ticks[-1]:
             ticks.append(x)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    sparse = LogLocator(subs=(1, 2, 5))
+    axes.xaxis.set_major_locator(FixedLocator(ticks) if len(ticks) > 1 else sparse)
     if panel.y_scale == "log":
         low, high = axes.get_ylim()
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 8 * low else "all"))

@@ -43,3 +43,10 @@ def test_a_family_keeps_its_colour(tmp_path):
 def test_what_cannot_be_drawn_is_named(tmp_path, lines, message):
     with pytest.raises(UserError, match=f"'one'.*{message}"):
         line_figure(tmp_path / "lines.png", [Panel("one", "x", "y", lines)])
+
+
+def test_an_axis_has_ticks_whatever_its_numbers(tmp_path):
+    """Text is drawn as glyphs, which have an id by the letter: ticks of 2 and 5 need no whole x."""
+    line_figure(tmp_path / "ms.svg", [Panel("", "", "", {"a": [(1.3, 0.11), (8.5, 0.13)]})])
+    ticks = (tmp_path / "ms.svg").read_text().split('id="matplotlib.axis_2"')[0]
+    assert ticks.count('id="xtick_') >= 2
