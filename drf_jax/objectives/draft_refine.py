@@ -149,6 +149,10 @@ class TeacherForced:
 class OnPolicy:
     """All rounds, each from the state that the student's round before ended in; the loss is their mean.
 
+    Where no gradient runs from a round into the one before, the walk comes first, and all rounds are one with a
+    gradient: a deep program of small kernels becomes a shallow one of large ones, for a third more operations at most.
+    A student that remembers learns what to remember, so its rounds come one after the other.
+
     ``scan`` is ``jax.lax.scan``, or a Python loop where convolutions must not be scanned (`drf_jax.sampling.loops`).
     """
 
@@ -170,19 +174,99 @@ class OnPolicy:
         steps = self.student.steps
         index = jnp.arange(self.rounds)[:, None] * steps + jnp.arange(steps + 1)
         weights = self.draft_weight, self.refine_weight
-        options = (grid[-2], cond, *weights, self.between, self.terms, frozen)
+        options = grid[-2], *weights, self.between, self.terms, frozen
+        targets, times = states[index[:, 1:]], grid[index]
+        drafter, _ = self.student.slots(params)
+        memory = drafter.start(states[0], jnp.full(b, grid[0]), cond)
+        cut = self.between_rounds is jax.lax.stop_gradient
+        learn = self.at_once if cut and not jax.tree.leaves(memory) else self.one_by_one
+        return learn(params, memory, states[0], targets, times, cond, options)
+
+    def loss_of(
+        self,
+        params: Params,
+        memory: Any,
+        x: State,
+        targets: Float[Array, "m b *state"],
+        times: Float[Array, "nodes b"],
+        cond: Cond,
+        options: tuple,
+    ) -> tuple[PerExample, Metrics, tuple[State, Any]]:
+        last, *rest = options
+        return round_loss(self.student, params, memory, x, targets, times, last, cond, *rest)
+
+    def one_by_one(
+        self,
+        params: Params,
+        memory: Any,
+        x: State,
+        targets: Float[Array, "rounds m b *state"],
+        times: Float[Array, "rounds nodes"],
+        cond: Cond,
+        options: tuple,
+    ) -> tuple[PerExample, Metrics]:
+        """Rounds that gradients may run through."""
+        b = len(x)
 
         def body(carry, at):
             x, memory = carry
             targets, times = at
-            times = jnp.broadcast_to(times[:, None], (steps + 1, b))
-            loss, metrics, (x, memory) = round_loss(
-                self.student, params, memory, x, targets, times, *options
+            times = jnp.broadcast_to(times[:, None], (len(times), b))
+            loss, metrics, (x, memory) = self.loss_of(
+                params, memory, x, targets, times, cond, options
             )
             return (self.between_rounds(x), memory), (loss, metrics)
 
-        drafter, _ = self.student.slots(params)
-        memory = drafter.start(states[0], jnp.full(b, grid[0]), cond)
-        rounds = (states[index[:, 1:]], grid[index])
-        _, (loss, metrics) = self.scan(body, (states[0], memory), rounds)
+        _, (loss, metrics) = self.scan(body, (x, memory), (targets, times))
         return loss.mean(0), jax.tree.map(lambda m: m.mean(0), metrics)
+
+    def at_once(
+        self,
+        params: Params,
+        memory: Any,
+        x: State,
+        targets: Float[Array, "rounds m b *state"],
+        times: Float[Array, "rounds nodes"],
+        cond: Cond,
+        options: tuple,
+    ) -> tuple[PerExample, Metrics]:
+        """Rounds that depend on each other by nothing but numbers."""
+        b, n = len(x), len(times)
+        starts = self.starts(jax.lax.stop_gradient(params), memory, x, times, cond, options[0])
+        # Examples are the major axis, so that a batch that is split over devices stays so.
+        states = jnp.moveaxis(targets, 0, 2)
+        loss, metrics, _ = self.loss_of(
+            params,
+            memory,
+            jnp.swapaxes(starts, 0, 1).reshape(b * n, *x.shape[1:]),
+            states.reshape(len(states), b * n, *x.shape[1:]),
+            jnp.tile(times.T, (1, b)),
+            jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), cond),
+            options,
+        )
+        return jax.tree.map(lambda each: each.reshape(b, n).mean(1), (loss, metrics))
+
+    def starts(
+        self,
+        params: Params,
+        memory: Any,
+        x: State,
+        times: Float[Array, "rounds nodes"],
+        cond: Cond,
+        last_interior: Float[Array, ""],
+    ) -> Float[Array, "rounds b *state"]:
+        """Where the student is at the start of every round."""
+        student, b = self.student, len(x)
+        slots = student.slots(params)
+
+        def body(x, times):
+            times = jnp.broadcast_to(times[:, None], (len(times), b))
+            _, _, (end, _) = one_round(
+                student.process, student.form, *slots, memory, x, times, last_interior, cond
+            )
+            return end, end
+
+        if len(times) < 2:
+            return x[None]
+        _, ends = self.scan(body, x, times[:-1])
+        return jnp.concatenate([x[None], ends])
