@@ -50,6 +50,11 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         for name, factor in RATES.items()
         for mode, method in {**MODES, "step+": STEP}.items()
     },
+    **{
+        f"{mode}{key}={value:g}": (method, {f"optimizer.{key}": value})
+        for key, value in (("b2", 0.99), ("clip", 0.1))
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
     **{f"{mode}double_batch": (m, {"train.batch_size": Times(2)}) for mode, m in MODES.items()},
     **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
     **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
@@ -116,7 +121,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name -> method, and what differs from its config: keys of its section ``method``, or dotted ones. Each is one change
 of the conservative student, ``learned``, of the aggressive or of the anchored one, or as many as its name has; ``step``
-is the control, which gets other learning rates, too."""
+is the control, which gets other settings of the optimizer, too."""
 
 
 def ablations(o: Options, calls: int) -> dict[str, Student]:
