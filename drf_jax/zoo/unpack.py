@@ -42,12 +42,10 @@ def unpack(
         config["data"]["data_dir"] = data_dir
     step, params = config["train"]["steps"], model.teacher.denoiser.params
     claim(workdir, config)
+    put(workdir, workdir, "teacher", step, params, model.facts["teacher"]["train_seconds"])
     if model.features and not (workdir / FEATURES).exists():
         with replacing(workdir / FEATURES) as file, model.features.open("rb") as stored:
             shutil.copyfileobj(stored, file)
-    write(workdir, step, params, model.facts["teacher"]["train_seconds"])
-    if parameter_hash(load_ema(workdir / "checkpoints", abstract(params))) != model.teacher.sha256:
-        raise UserError(f"{workdir} holds another teacher; use another folder")
     if student:
         unpack_student(model, workdir, Path(student))
 
@@ -63,23 +61,28 @@ def unpack_student(model: Model, teacher: Path, workdir: Path) -> None:
     config = plain(facts["config"]) | {"teacher": str(teacher)}
     _, stages = stages_of(config, model.teacher)
     claim(workdir, config)
-    with replacing(workdir / TEACHER) as file:
-        file.write(json.dumps({"sha256": model.teacher.sha256}).encode())
     seconds = facts["train_seconds"] if len(stages) == 1 else None
     for stage, params in zip(stages, model.student, strict=True):
         folder = workdir / stage.name
-        write(folder, config["train"]["steps"], params, seconds)
-        if parameter_hash(load_ema(folder / "checkpoints", abstract(params))) != parameter_hash(
-            params
-        ):
-            raise UserError(f"{workdir} holds another student; use another folder")
+        put(workdir, folder, "student", config["train"]["steps"], params, seconds)
+    with replacing(workdir / TEACHER) as file:
+        file.write(json.dumps({"sha256": model.teacher.sha256}).encode())
 
 
-def write(folder: Path, step: int, params: Params, seconds: float | None) -> None:
-    """What a run has at its end: a checkpoint, and a line of metrics if its seconds are known."""
-    folder.mkdir(parents=True, exist_ok=True)
+def put(
+    workdir: Path, folder: Path, what: str, step: int, params: Params, seconds: float | None
+) -> None:
+    """What a run or one of its stages has at its end: a checkpoint, and a line of metrics if its seconds are known.
+
+    Raises:
+      UserError: other parameters are there; they stay.
+    """
+    saved = folder / "checkpoints"
+    if not any(saved.glob("*")):
+        with Checkpoints(saved) as checkpoints:
+            checkpoints.save(step, TrainState(jnp.int32(step), params, params, {}))
+    if parameter_hash(load_ema(saved, abstract(params))) != parameter_hash(params):
+        raise UserError(f"{workdir} holds another {what}; use another folder")
     if seconds is not None:
         with replacing(folder / "metrics.jsonl") as file:
             file.write((json.dumps({"step": step, "seconds": seconds}) + "\n").encode())
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(step, TrainState(jnp.int32(step), params, params, {}))

@@ -77,6 +77,13 @@ def test_the_student_is_a_run_again_too(packed, tmp_path, capsys):
     np.testing.assert_array_equal(
         made.method.sampler(*arguments), model.method().sampler(*arguments)
     )
+    other = shutil.copytree(packed, tmp_path / "other")
+    with np.load(other / "student-0.npz") as stored:
+        np.savez(other / "student-0.npz", **{name: stored[name] ^ 1 for name in stored.files})
+    before = {path: path.read_bytes() for path in student.rglob("*") if path.is_file()}
+    assert main(["unpack", "--model", str(other), *words[3:]]) == 2
+    assert f"{student} holds another student" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in student.rglob("*") if path.is_file()}
     pack(run, tmp_path / "teacher alone")
     words[2] = str(tmp_path / "teacher alone")
     assert main(words) == 2
