@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import app, logging
 from rival_options import Options, Student, say
-from rival_runs import make_classifier, make_features, make_teacher, score, train
+from rival_runs import make_classifier, make_features, make_teacher, score, time_alone, train
 from rival_seconds import uneven
 from rival_table import Table, source_of
 
@@ -69,6 +69,11 @@ def make_table(
         first = sorted(left(), key=lambda name: name in students)
         with ThreadPoolExecutor(o.jobs) as pool:
             list(pool.map(make, first))
+        if o.jobs > 1:
+            with contextlib.ExitStack() as stack:
+                one_each = Places(o.accelerators, o.accelerators, o.runs)
+                own = [stack.enter_context(one_each.one()) for _ in range(o.accelerators)]
+                attempt(made, "timing", lambda: time_alone(o, made, teacher, own))
     return left()
 
 

@@ -1,9 +1,11 @@
 """The trainings and evaluations behind a table of students at equal training seconds."""
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ from drf_jax.zoo.model import FEATURES, is_model
 from drf_jax.zoo.pack import pack
 from drf_jax.zoo.unpack import unpack
 
-TRAIN, SCORE = (Path(__file__).with_name(f"rival_{name}.py") for name in ("train", "score"))
+TRAIN, SCORE, TIME = (
+    Path(__file__).with_name(f"rival_{name}.py") for name in ("train", "score", "time")
+)
 
 
 def make_teacher(o: Options, made: Table) -> Path:
@@ -150,6 +154,8 @@ def score(
     def keep(row: Row, samples: str) -> None:
         file = teacher / "samples" / samples
         row = row | {"command": command} | dict(facts or {})
+        if o.jobs > 1:
+            row.pop("ms_batch1", None)  # others were at work: `time_alone`
         if "train_seconds" in row:
             row = row | {"train_seconds": row["train_seconds"] + preparation}
         with made.lock:
@@ -157,9 +163,8 @@ def score(
             made.rows[key_of(row)] = row
             made.save()
 
-    folder = o.runs / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    asked, results = folder / f"{name}.config.json", folder / f"{name}.json"
+    asked, results = asked_of(o, name), o.runs / "evaluation" / f"{name}.json"
+    asked.parent.mkdir(parents=True, exist_ok=True)
     asked.write_text(json.dumps(plain(config)))
     words = [sys.executable, str(SCORE), str(asked), str(teacher), str(results), command]
     try:
@@ -170,3 +175,40 @@ def score(
         for row in found["rows"]:
             keep(row, found[FILES][row["method"]])
     made.note("made", name, True)
+
+
+def asked_of(o: Options, name: str) -> Path:
+    """The config of the evaluation of these rows."""
+    return o.runs / "evaluation" / "asked" / f"{name}.json"
+
+
+def time_alone(o: Options, made: Table, teacher: Path, places: Sequence[Mapping[str, str]]) -> None:
+    """The milliseconds of the rows that were made beside others, where their runs are still there.
+
+    ``places`` are the environments of processes that compile side by side and then take turns.
+    """
+
+    def there(name: str) -> bool:
+        path = asked_of(o, name)
+        students = json.loads(path.read_text())["evaluate"]["students"] if path.exists() else ()
+        return path.exists() and all(map(os.path.exists, students))
+
+    names = [name for name in made.facts["made"] if name not in made.facts["timed"] and there(name)]
+
+    def share(i: int) -> None:
+        own, out = names[i :: len(places)], o.runs / "evaluation" / f"times-{i}.json"
+        if not own:
+            return
+        files = [str(asked_of(o, name)) for name in own]
+        words = [sys.executable, str(TIME), str(out), str(teacher), *files]
+        alone = {**places[i], VARIABLE: str(o.runs / "turns-of-all")}
+        run_logged(words, "timing", o.runs / "logs" / "timing.log", o.deadline, alone)
+        for name, times in json.loads(out.read_text()).items():
+            for row in made.rows_of(name):
+                row["ms_batch1"] = times[row["method"]]
+            made.note("timed", name, True)
+
+    if names:
+        say("timing, with nothing beside it")
+    with ThreadPoolExecutor(len(places)) as pool:
+        list(pool.map(share, range(len(places))))

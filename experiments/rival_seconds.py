@@ -21,7 +21,7 @@ def uneven(made: Table) -> dict[str, float]:
     """
     o, found = made.options, {}
     for name, budget in made.facts["budget"].items():
-        own = [r for r in made.rows.values() if f"--only={name}" in r["command"].split()]
+        own = made.rows_of(name)
         if o.smoke or "seconds" not in budget or not own:
             continue
         took = max(r.get("train_seconds", 0.0) for r in own)
@@ -55,10 +55,9 @@ def forget(made: Table, names: tuple[str, ...]) -> None:
         for each in (name, source_of(name)):
             shutil.rmtree(made.options.runs / each, ignore_errors=True)
             (made.options.runs / "evaluation" / f"{each}.json").unlink(missing_ok=True)
-            for kind in ("made", "budget", "failed"):
+            for kind in ("made", "budget", "timed", "failed"):
                 made.facts[kind].pop(each, None)
-        made.rows = {
-            key: r for key, r in made.rows.items() if f"--only={name}" not in r["command"].split()
-        }
+        gone = made.rows_of(name)
+        made.rows = {key: r for key, r in made.rows.items() if r not in gone}
     if names:
         made.save()

@@ -40,7 +40,8 @@ class Table:
         self.lock, self.preparing = threading.Lock(), threading.Lock()
         self.path = options.out / options.file
         self.rows: dict[str, Row] = {}
-        self.facts: dict[str, Any] = {"budget": {}, "made": {}, "failed": {}, "features": {}}
+        kinds = ("budget", "made", "timed", "failed", "features")
+        self.facts: dict[str, Any] = {kind: {} for kind in kinds}
         if self.path.exists():
             found = read_results(self.path)
             theirs, ours = found["config"], options.identity()
@@ -50,7 +51,7 @@ class Table:
                     f"{self.path} was made with --{key}={theirs.get(key)}, not {ours[key]}; use another --out"
                 )
             self.rows = {key_of(r): r for r in found["rows"]}
-            self.facts = {key: found[key] for key in self.facts}
+            self.facts = {key: found.get(key, {}) for key in self.facts}
 
     def save(self) -> None:
         rows = sorted(self.rows.values(), key=self.order)
@@ -59,12 +60,16 @@ class Table:
         write_results(self.path, rows, config, shlex.join(self.words()), self.facts)
 
     def note(self, kind: str, name: str, value: Any) -> None:
-        """Keep a fact: ``kind`` is budget, made or failed. None takes it away."""
+        """Keep a fact: ``kind`` is budget, made, timed or failed. None takes it away."""
         with self.lock:
             self.facts[kind].pop(name, None)
             if value is not None:
                 self.facts[kind][name] = value
             self.save()
+
+    def rows_of(self, name: str) -> list[Row]:
+        """Those that one student, or one kind of samplers without a training, has."""
+        return [r for r in self.rows.values() if f"--only={name}" in r["command"].split()]
 
     def words(self) -> list[str]:
         """The command that makes the whole table."""

@@ -47,6 +47,7 @@ def test_the_table_goes_on_where_it_stopped(rivals, options):
     assert again.facts == {
         "budget": {"lcm": {"updates": 7}},
         "made": {},
+        "timed": {},
         "failed": {},
         "features": {},
     }
@@ -117,6 +118,8 @@ def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options,
     found = json.loads(made.path.read_text())
     methods = [r["method"] for r in found["rows"]]
     assert {"ddim-6", "srds-6", "lcm-1", "lcm-2", "lcm-4", "lcm-8"} < set(methods)
+    assert all(r["ms_batch1"] > 0 for r in found["rows"])
+    assert set(found["timed"]) == set(found["made"]) == {"lcm", *kinds}
     seconds = [r["train_seconds"] for r in found["rows"] if r["method"].startswith("lcm")]
     assert 0 < seconds[0] < 20 and len(set(seconds)) == 1
     with np.load(tmp_path / "pictures.npz") as pictures:
