@@ -15,6 +15,7 @@ ROUNDS = {
     "draft_refine_anchored": lambda calls: {"rounds": calls},
 }
 """What ``calls=N`` means to the methods that are trained for one number of sequential calls."""
+DRAFT_REFINE = tuple(name for name in ROUNDS if name.startswith("draft_refine"))
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
 DESIGN = {

@@ -17,7 +17,7 @@ is ``configs/emoji64.py:smoke``.
 
 from ml_collections import ConfigDict
 
-from drf_jax.configs.distilled import distilled
+from drf_jax.configs.distilled import DRAFT_REFINE, distilled
 
 GUIDANCE = (1.0, 4.0)
 TRAJECTORIES = {
@@ -31,7 +31,6 @@ TRAJECTORIES = {
 """Of the methods that are trained on the teacher's walks: on-policy in the last part."""
 ON_POLICY = TRAJECTORIES | {"on_policy_after": 0}
 """From the first update."""
-DRAFT_REFINE = ("draft_refine", "draft_refine_aggressive", "draft_refine_anchored")
 METHODS = {
     "draft_refine": {**ON_POLICY, "rounds": 2, "drafts": 2},
     "draft_refine_aggressive": {**ON_POLICY, "rounds": 3, "drafts": 2},

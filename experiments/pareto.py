@@ -91,7 +91,8 @@ def main(arguments: list[str]) -> int:
     out = given.out or (ROOT / "runs" / "smoke" if given.smoke else ROOT)
     models, rows = given.models.split(","), []
     words = ["python", "experiments/pareto.py", f"--models={given.models}"]
-    command = shlex.join(words + ([f"--samples={given.samples}"] if given.samples else []))
+    words += [f"--samples={given.samples}"] if given.samples else []
+    command = shlex.join(words + ["--smoke"] * given.smoke)
     try:
         for model in models:
             folder = given.runs / (Path(model).name + "_smoke" * given.smoke)

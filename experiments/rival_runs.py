@@ -204,8 +204,9 @@ def time_alone(o: Options, made: Table, teacher: Path, places: Sequence[Mapping[
         alone = {**places[i], VARIABLE: str(o.runs / "turns-of-all")}
         run_logged(words, "timing", o.runs / "logs" / "timing.log", o.deadline, alone)
         for name, times in json.loads(out.read_text()).items():
-            for row in made.rows_of(name):
-                row["ms_batch1"] = times[row["method"]]
+            with made.lock:
+                for row in made.rows_of(name):
+                    row["ms_batch1"] = times[row["method"]]
             made.note("timed", name, True)
 
     if names:

@@ -145,6 +145,22 @@ class TeacherForced:
         return loss, metrics
 
 
+class TeacherRounds(NamedTuple):
+    """The teacher's trajectories, cut into rounds."""
+
+    x: State
+    """Where they start."""
+    targets: Float[Array, "rounds m b *state"]
+    times: Float[Array, "rounds nodes"]
+    last_interior: Float[Array, ""]
+    cond: Cond
+
+
+def of_each(times: Float[Array, "nodes"], x: State) -> Float[Array, "nodes b"]:
+    """The times of a round for every example."""
+    return jnp.broadcast_to(times[:, None], (len(times), len(x)))
+
+
 @dataclasses.dataclass(frozen=True)
 class OnPolicy:
     """All rounds, each from the state that the student's round before ended in; the loss is their mean.
@@ -173,100 +189,77 @@ class OnPolicy:
         grid, b = jnp.asarray(self.grid, states.dtype), states.shape[1]
         steps = self.student.steps
         index = jnp.arange(self.rounds)[:, None] * steps + jnp.arange(steps + 1)
-        weights = self.draft_weight, self.refine_weight
-        options = grid[-2], *weights, self.between, self.terms, frozen
-        targets, times = states[index[:, 1:]], grid[index]
+        teacher = TeacherRounds(states[0], states[index[:, 1:]], grid[index], grid[-2], cond)
         drafter, _ = self.student.slots(params)
-        memory = drafter.start(states[0], jnp.full(b, grid[0]), cond)
+        memory = drafter.start(teacher.x, jnp.full(b, grid[0]), cond)
         cut = self.between_rounds is jax.lax.stop_gradient
         learn = self.at_once if cut and not jax.tree.leaves(memory) else self.one_by_one
-        return learn(params, memory, states[0], targets, times, cond, options)
-
-    def loss_of(
-        self,
-        params: Params,
-        memory: Any,
-        x: State,
-        targets: Float[Array, "m b *state"],
-        times: Float[Array, "nodes b"],
-        cond: Cond,
-        options: tuple,
-    ) -> tuple[PerExample, Metrics, tuple[State, Any]]:
-        last, *rest = options
-        return round_loss(self.student, params, memory, x, targets, times, last, cond, *rest)
+        return learn(params, frozen, memory, teacher)
 
     def one_by_one(
-        self,
-        params: Params,
-        memory: Any,
-        x: State,
-        targets: Float[Array, "rounds m b *state"],
-        times: Float[Array, "rounds nodes"],
-        cond: Cond,
-        options: tuple,
+        self, params: Params, frozen: Params, memory: Any, teacher: TeacherRounds
     ) -> tuple[PerExample, Metrics]:
         """Rounds that gradients may run through."""
-        b = len(x)
 
         def body(carry, at):
             x, memory = carry
             targets, times = at
-            times = jnp.broadcast_to(times[:, None], (len(times), b))
-            loss, metrics, (x, memory) = self.loss_of(
-                params, memory, x, targets, times, cond, options
+            loss, metrics, (x, memory) = round_loss(
+                self.student,
+                params,
+                memory,
+                x,
+                targets,
+                of_each(times, x),
+                teacher.last_interior,
+                teacher.cond,
+                *self.options,
+                frozen,
             )
             return (self.between_rounds(x), memory), (loss, metrics)
 
-        _, (loss, metrics) = self.scan(body, (x, memory), (targets, times))
-        return loss.mean(0), jax.tree.map(lambda m: m.mean(0), metrics)
+        _, made = self.scan(body, (teacher.x, memory), (teacher.targets, teacher.times))
+        return jax.tree.map(lambda each: each.mean(0), made)
 
     def at_once(
-        self,
-        params: Params,
-        memory: Any,
-        x: State,
-        targets: Float[Array, "rounds m b *state"],
-        times: Float[Array, "rounds nodes"],
-        cond: Cond,
-        options: tuple,
+        self, params: Params, frozen: Params, memory: Any, teacher: TeacherRounds
     ) -> tuple[PerExample, Metrics]:
         """Rounds that depend on each other by nothing but numbers."""
-        b, n = len(x), len(times)
-        starts = self.starts(jax.lax.stop_gradient(params), memory, x, times, cond, options[0])
+        b, n = len(teacher.x), len(teacher.times)
+        starts = self.starts(jax.lax.stop_gradient(params), memory, teacher)
         # Examples are the major axis, so that a batch that is split over devices stays so.
-        states = jnp.moveaxis(targets, 0, 2)
-        loss, metrics, _ = self.loss_of(
+        targets = jnp.moveaxis(teacher.targets, 0, 2)
+        loss, metrics, _ = round_loss(
+            self.student,
             params,
             memory,
-            jnp.swapaxes(starts, 0, 1).reshape(b * n, *x.shape[1:]),
-            states.reshape(len(states), b * n, *x.shape[1:]),
-            jnp.tile(times.T, (1, b)),
-            jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), cond),
-            options,
+            jnp.swapaxes(starts, 0, 1).reshape(b * n, *teacher.x.shape[1:]),
+            targets.reshape(len(targets), b * n, *teacher.x.shape[1:]),
+            jnp.tile(teacher.times.T, (1, b)),
+            teacher.last_interior,
+            jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), teacher.cond),
+            *self.options,
+            frozen,
         )
         return jax.tree.map(lambda each: each.reshape(b, n).mean(1), (loss, metrics))
 
+    @property
+    def options(self) -> tuple[float, float, Between, tuple[Term, ...]]:
+        return self.draft_weight, self.refine_weight, self.between, self.terms
+
     def starts(
-        self,
-        params: Params,
-        memory: Any,
-        x: State,
-        times: Float[Array, "rounds nodes"],
-        cond: Cond,
-        last_interior: Float[Array, ""],
+        self, params: Params, memory: Any, teacher: TeacherRounds
     ) -> Float[Array, "rounds b *state"]:
         """Where the student is at the start of every round."""
-        student, b = self.student, len(x)
+        student = self.student
         slots = student.slots(params)
 
         def body(x, times):
-            times = jnp.broadcast_to(times[:, None], (len(times), b))
-            _, _, (end, _) = one_round(
-                student.process, student.form, *slots, memory, x, times, last_interior, cond
-            )
+            shared = (of_each(times, x), teacher.last_interior, teacher.cond)
+            _, _, (end, _) = one_round(student.process, student.form, *slots, memory, x, *shared)
             return end, end
 
-        if len(times) < 2:
-            return x[None]
-        _, ends = self.scan(body, x, times[:-1])
-        return jnp.concatenate([x[None], ends])
+        if len(teacher.times) < 2:
+            return teacher.x[None]
+        _, ends = self.scan(body, teacher.x, teacher.times[:-1])
+        return jnp.concatenate([teacher.x[None], ends])

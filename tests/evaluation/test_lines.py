@@ -46,7 +46,7 @@ def test_what_cannot_be_drawn_is_named(tmp_path, lines, message):
 
 
 def test_an_axis_has_ticks_whatever_its_numbers(tmp_path):
-    """Text is drawn as glyphs, which have an id by the letter: ticks of 2 and 5 need no whole x."""
+    """Also where no x is a whole number."""
     line_figure(tmp_path / "ms.svg", [Panel("", "", "", {"a": [(1.3, 0.11), (8.5, 0.13)]})])
     ticks = (tmp_path / "ms.svg").read_text().split('id="matplotlib.axis_2"')[0]
     assert ticks.count('id="xtick_') >= 2

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +162,30 @@ def test_a_table_of_unequal_seconds_is_not_published(rivals, uneven, tmp_path):
     with pytest.raises(UserError, match=r"lcm took 30 s, not 60; .* --again=lcm$"):
         rivals.publish(uneven, tmp_path)
     assert not (tmp_path / "results").exists()
+
+
+def test_what_was_made_beside_others_is_timed_alone_where_its_run_is(rivals, options, monkeypatch):
+    runs, made, asked = sys.modules["rival_runs"], rivals.Table(options), []
+    for name, student in (("lcm", str(options.runs)), ("step-4", "gone")):
+        made.rows[name] = row(
+            method=name, sequential_calls=4, fd=1.0, command=f"python x --only={name}"
+        )
+        made.note("made", name, True)
+        path = runs.asked_of(options, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"evaluate": {"students": [student]}}))
+
+    def run(words, *_):
+        asked.append(words[4:])
+        Path(words[2]).write_text(json.dumps({"lcm": {"lcm": 3.5}}))
+
+    monkeypatch.setattr(runs, "run_logged", run)
+    for _ in range(2):  # the second time nothing is left
+        runs.time_alone(options, made, options.runs, [{}, {}])
+    assert asked == [[str(runs.asked_of(options, "lcm"))]]
+    again = rivals.Table(options)
+    assert again.rows["lcm"]["ms_batch1"] == 3.5 and "ms_batch1" not in again.rows["step-4"]
+    assert again.facts["timed"] == {"lcm": True}
 
 
 def test_a_student_is_made_again_from_nothing(rivals, uneven):
