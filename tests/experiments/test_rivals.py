@@ -166,10 +166,11 @@ def test_a_table_of_unequal_seconds_is_not_published(rivals, uneven, tmp_path):
 
 def test_what_was_made_beside_others_is_timed_alone_where_its_run_is(rivals, options, monkeypatch):
     runs, made, asked = sys.modules["rival_runs"], rivals.Table(options), []
-    for name, student in (("lcm", str(options.runs)), ("step-4", "gone")):
-        made.rows[name] = row(
-            method=name, sequential_calls=4, fd=1.0, command=f"python x --only={name}"
-        )
+    students = {"lcm": ("lcm-4", str(options.runs)), "step-4": ("step-distilled-4", "gone")}
+    options.runs.mkdir()
+    for name, (method, student) in students.items():
+        command = f"python experiments/rivals.py --only={name}"
+        made.rows[method] = row(method=method, sequential_calls=4, fd=1.0, command=command)
         made.note("made", name, True)
         path = runs.asked_of(options, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,14 +178,15 @@ def test_what_was_made_beside_others_is_timed_alone_where_its_run_is(rivals, opt
 
     def run(words, *_):
         asked.append(words[4:])
-        Path(words[2]).write_text(json.dumps({"lcm": {"lcm": 3.5}}))
+        Path(words[2]).write_text(json.dumps({"lcm": {"lcm-4": 3.5}}))
 
     monkeypatch.setattr(runs, "run_logged", run)
     for _ in range(2):  # the second time nothing is left
         runs.time_alone(options, made, options.runs, [{}, {}])
     assert asked == [[str(runs.asked_of(options, "lcm"))]]
     again = rivals.Table(options)
-    assert again.rows["lcm"]["ms_batch1"] == 3.5 and "ms_batch1" not in again.rows["step-4"]
+    assert again.rows["lcm-4"]["ms_batch1"] == 3.5
+    assert "ms_batch1" not in again.rows["step-distilled-4"]
     assert again.facts["timed"] == {"lcm": True}
 
 
