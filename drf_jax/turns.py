@@ -6,6 +6,9 @@ accelerators names a file of each, with ``:`` between them. The kernel gives a t
 it ends. Without the variable nobody waits.
 
 Compiling may try out kernels on the accelerator. Where that would disturb, `compiling` keeps others from their turns.
+
+A process keeps the accelerator's memory that it has had. `keep` lets its first turn last until its end, so that those
+who wait have run nothing large yet, and several fit that could not all train.
 """
 
 import contextlib
@@ -14,6 +17,14 @@ import os
 from collections.abc import Iterator
 
 VARIABLE = "DRF_TURNS"
+_kept: list["Turn"] = []
+"""What `keep` made: holds this process's turn from when it is taken."""
+
+
+def keep() -> None:
+    """From now on the first turn of this process lasts until the process ends."""
+    if not _kept:
+        _kept.append(Turn())
 
 
 def shared() -> bool:
@@ -35,6 +46,10 @@ class Turn:
         self._held: list[int] = []
 
     def take(self, how: int = fcntl.LOCK_EX) -> None:
+        if _kept and self is not _kept[0]:
+            if how == fcntl.LOCK_EX:
+                _kept[0].take()
+            return
         if not self._held:
             for file in self._files:
                 self._held.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))

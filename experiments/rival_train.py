@@ -9,12 +9,14 @@ from pathlib import Path
 
 from rival_process import exit_code
 
+from drf_jax import turns
 from drf_jax.runs.timed import train_for
 
 
 def main(config: str, workdir: str, seconds: str, pool: str, every: str, updates: str) -> int:
     def act():
         asked = json.loads(Path(config).read_text())
+        turns.keep()
         train_for(asked, Path(workdir), float(seconds), Path(pool), int(every), int(updates))
 
     return exit_code(act)

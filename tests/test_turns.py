@@ -71,3 +71,21 @@ def test_nobody_has_a_turn_while_somebody_compiles(file):
         assert process.poll() is None
     with turn():
         assert process.wait(5) == 0
+
+
+def test_a_kept_turn_lasts_until_the_process_ends(file):
+    script = (
+        "import time\nfrom drf_jax import turns\nturns.keep()\nwith turns.turn():\n pass\n"
+        "with turns.turn(), turns.compiling():\n print('mine', flush=True)\ntime.sleep({})"
+    )
+    process = holder(0.5, script)
+    with turn():
+        assert process.wait(5) == 0
+
+
+def test_who_keeps_turns_and_has_had_none_holds_nobody_up(file):
+    script = "import time\nfrom drf_jax import turns\nturns.keep()\nprint('mine', flush=True)\ntime.sleep({})"
+    process = holder(60, script)
+    with turn():
+        assert process.poll() is None
+    process.kill()

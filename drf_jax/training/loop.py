@@ -117,11 +117,15 @@ def train(
                     state, values = step(state, frozen, batch, key)
                 clock.update(_examples(batch), flops[step])
             else:
-                if shared():
-                    jax.block_until_ready(state)
-                    mine.give()
                 with clock.part("compile"), jax.set_mesh(mesh):
                     flops[step] = peak and operations(step, state, frozen, batch, key)
+                    if shared():  # all is compiled beside the others' turns, and none of it runs before its own
+                        jax.block_until_ready(state)
+                        mine.give()
+                        for each, first in {step: i, **_later(step_for, i, steps, flops)}.items():
+                            like = batch if first == i else shard_batch(batches(first), mesh)
+                            each.lower(state, frozen, like, key).compile()
+                        mine.take()
                     state, values = step(state, frozen, batch, key)
             guard.add(values)
             done = i + 1
@@ -167,6 +171,16 @@ def every(n: int, hook: Hook) -> Hook:
             hook(step, state)
 
     return run
+
+
+def _later(step_for, start, stop, known):
+    """The steps that are not known, each with the update it comes first at."""
+    found = {}
+    for i in range(start, stop):
+        step = step_for(i)
+        if step not in known:
+            found.setdefault(step, i)
+    return found
 
 
 def _examples(batch):

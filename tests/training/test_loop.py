@@ -16,6 +16,7 @@ from drf_jax.training import utilisation
 from drf_jax.training.checkpoint import Checkpoints, abstract
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog, is_timing
+from drf_jax.turns import VARIABLE, Turn
 
 
 def run_training(linear, directory, steps=None, run=None, batches=None, step_for=None, **kwargs):
@@ -242,3 +243,35 @@ def test_teacher_survives_training(linear, tmp_path):
     run_training(linear, tmp_path, run=run)
     assert run.state.params["kernel"].is_deleted()
     np.testing.assert_array_equal(run.frozen["kernel"], jnp.eye(8, 16))
+
+
+def test_whoever_waits_for_a_turn_has_compiled_everything_and_run_nothing(
+    linear, tmp_path, monkeypatch
+):
+    run, events = linear.setup(), []
+
+    class Recorded:
+        def __init__(self, name):
+            self.name, self.step = name, jax.jit(run.step.__wrapped__, donate_argnums=0)
+
+        def lower(self, *args):
+            events.append(f"compile {self.name}")
+            return self.step.lower(*args)
+
+        def __call__(self, *args):
+            events.append(self.name)
+            return self.step(*args)
+
+    first, second = Recorded("first"), Recorded("second")
+    take = Turn.take
+    monkeypatch.setattr(Turn, "take", lambda turn: (events.append("turn"), take(turn)))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "turns"))
+    ends = run_training(
+        linear, tmp_path / "a", run=run, step_for=lambda i: first if i < 3 else second, steps=4
+    )
+    kept = [event for event in events if event != "turn"]
+    assert kept[:3] == ["compile first", "compile second", "first"]
+    assert kept[3:] == ["first", "first", "compile second", "second"]
+    assert events.index("turn") == 2
+    alone = run_training(linear, tmp_path / "b", steps=4)
+    jax.tree.map(np.testing.assert_array_equal, ends.params, alone.params)
