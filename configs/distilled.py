@@ -16,6 +16,8 @@ ROUNDS = {
 }
 """What ``calls=N`` means to the methods that are trained for one number of sequential calls."""
 DRAFT_REFINE = tuple(name for name in ROUNDS if name.startswith("draft_refine"))
+MULTIPLE = 64
+"""Of which a batch that depends on the rounds is one, so that many devices may share it."""
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
 DESIGN = {
@@ -50,9 +52,10 @@ def distilled(
     players: Mapping[str, Any],
     train: Mapping[str, Any],
     updates: Mapping[str, int],
-    batches: Mapping[str, int],
     evaluate: Mapping[str, Any],
+    batches: Mapping[str, int] | None = None,
     rates: Mapping[str, float] | None = None,
+    walks: Mapping[str, int] | None = None,
     mesh: int = -1,
 ) -> ConfigDict:
     """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
@@ -63,7 +66,8 @@ def distilled(
       teacher: folder of the teacher's run.
       optimizer: its section; ``players`` is what differs in it for an adversarial student.
       train: its section; ``updates``, ``batches`` and ``rates`` are the steps, batch sizes and learning rates of
-        methods that take others.
+        methods that take others. ``walks`` is batch size times rounds of those whose update goes through all rounds: so
+        memory and work stay as they are when ``calls`` changes.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
     """
@@ -92,7 +96,7 @@ def distilled(
     config.optimizer.learning_rate = (rates or {}).get(name, config.optimizer.learning_rate)
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}
     config.train.steps = updates.get(name, config.train.steps)
-    config.train.batch_size = batches.get(name, config.train.batch_size)
+    config.train.batch_size = (batches or {}).get(name, config.train.batch_size)
     config.mesh = {"data": mesh, "draft": 1, "model": 1, "params": "replicate"}
     config.evaluate = {
         "row": "",
@@ -106,6 +110,9 @@ def distilled(
     }
     if calls:
         config.method.update(ROUNDS[name](int(calls)))
+    if walks and name in walks:
+        multiple = walks[name] // config.method.rounds // MULTIPLE
+        config.train.batch_size = MULTIPLE * max(1, multiple)
     if name == "consistency_distillation":
         config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3}
     if name == "adversarial":

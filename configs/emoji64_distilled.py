@@ -84,10 +84,10 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 2000},  # of each stage
         # A round is several evaluations. Smaller ones leave a GPU waiting: an update is thousands of kernels.
-        batches={
-            "draft_refine": 128,
-            "draft_refine_aggressive": 128,
-            "draft_refine_anchored": 256,
+        walks={
+            "draft_refine": 256,
+            "draft_refine_aggressive": 384,
+            "draft_refine_anchored": 1024,
         },
         rates=dict.fromkeys(DRAFT_REFINE, 5e-5),
         evaluate={

@@ -75,10 +75,10 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 1000},  # of each stage
         # A round is several evaluations. Smaller ones leave a GPU waiting: an update is thousands of kernels.
-        batches={
-            "draft_refine": 512,
-            "draft_refine_aggressive": 512,
-            "draft_refine_anchored": 1024,
+        walks={
+            "draft_refine": 1024,
+            "draft_refine_aggressive": 1536,
+            "draft_refine_anchored": 4096,
         },
         rates=dict.fromkeys(DRAFT_REFINE, 5e-5),
         evaluate={

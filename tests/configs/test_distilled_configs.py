@@ -9,6 +9,7 @@ from drf_jax.configs import (
     emoji64_distilled,
     fashion_mnist32_distilled,
 )
+from drf_jax.configs.distilled import MULTIPLE, ROUNDS
 from drf_jax.training.optimizer import make_optimizer
 
 CONFIGS = (cifar10_distilled, digits_distilled, emoji64_distilled, fashion_mnist32_distilled)
@@ -45,6 +46,17 @@ def test_arguments(module):
     for wrong in ("draft_refine_aggressive,calls=1", "step,calls=0", "step,calls=two"):
         with pytest.raises(ValueError, match="sequential calls are not possible for"):
             module.get_config(f"method={wrong}")
+
+
+@pytest.mark.parametrize("method", [m for m in ROUNDS if m != "step"])
+def test_an_update_that_goes_through_all_rounds_is_as_large_whatever_the_calls(method):
+    def states(arg=""):
+        config = fashion_mnist32_distilled.get_config(f"method={method}{arg}")
+        assert config.train.batch_size % MULTIPLE == 0
+        return config.train.batch_size * config.method.rounds
+
+    for calls in (2, 4, 8):
+        assert 0.85 * states() < states(f",calls={calls}") <= states()
 
 
 def test_students_of_emoji_are_shown_the_guidance_weight():
