@@ -18,11 +18,11 @@ from collections.abc import Iterator
 
 VARIABLE = "DRF_TURNS"
 _kept: list["Turn"] = []
-"""What `keep` made: holds this process's turn from when it is taken."""
+"""The turn that lasts, once `keep` was called."""
 
 
 def keep() -> None:
-    """From now on the first turn of this process lasts until the process ends."""
+    """From now on the first turn of a training in this process lasts until the process ends."""
     if not _kept:
         _kept.append(Turn())
 
@@ -35,10 +35,11 @@ def shared() -> bool:
 class Turn:
     """Turns in a ``with`` block: ``take`` waits for one, and does nothing where it is held; the end gives it back.
 
-    ``files`` are what ``DRF_TURNS`` names unless given.
+    ``files`` are what ``DRF_TURNS`` names unless given. One that ``lasts`` is that of the process where `keep` says so.
     """
 
-    def __init__(self, files: str = "") -> None:
+    def __init__(self, files: str = "", lasts: bool = False) -> None:
+        self._lasts = lasts
         # All take them in the same order, so that nobody waits for somebody who waits for him.
         self._files = sorted(
             filter(None, (files or os.environ.get(VARIABLE, "")).split(os.pathsep))
@@ -46,10 +47,12 @@ class Turn:
         self._held: list[int] = []
 
     def take(self, how: int = fcntl.LOCK_EX) -> None:
-        if _kept and self is not _kept[0]:
-            if how == fcntl.LOCK_EX:
-                _kept[0].take()
-            return
+        mine = self
+        if _kept and (self._lasts or _kept[0]._held):
+            mine = _kept[0]
+        mine._take(how)
+
+    def _take(self, how: int) -> None:
         if not self._held:
             for file in self._files:
                 self._held.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))

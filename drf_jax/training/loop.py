@@ -101,7 +101,7 @@ def train(
         stop_requests() as stop,
         tracing(folder, start + WARM_UP, profile) as trace,
         _progress_bar(label, start, steps) as progress,
-        Turn() as mine,
+        Turn(lasts=True) as mine,
     ):
         _say_where(progress, label, start, mesh)
         for i in range(start, steps):
