@@ -1,7 +1,8 @@
 """The accelerators of one host for many processes at a time: each process sees one of them.
 
 On every accelerator several processes may take turns (`drf_jax.turns`). What a process has to know travels in its
-environment; NVIDIA's ``CUDA_VISIBLE_DEVICES`` says which accelerator it sees.
+environment; NVIDIA's ``CUDA_VISIBLE_DEVICES`` says which accelerator it sees. Each has a share of the host's cores
+(`drf_jax.runs.cores`), but where the cores are the accelerator: there, whose turn it is has them all.
 """
 
 import contextlib
@@ -11,9 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from drf_jax.errors import UserError
+from drf_jax.runs import cores
 from drf_jax.turns import VARIABLE
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+DRIVER = Path("/dev/nvidiactl")
+"""There where there is a GPU."""
 Environment = Mapping[str, str]
 """What differs in the environment of a process."""
 
@@ -40,7 +44,8 @@ class Places:
         for place in range(places):
             i = place % accelerators
             turns = {VARIABLE: str(folder / f"turns-{i}")} if places > accelerators else {}
-            self._free.put(turns | ({VISIBLE: names[i]} if accelerators > 1 else {}))
+            mine = cores.share(place, places) if places > 1 and DRIVER.exists() else {}
+            self._free.put(turns | mine | ({VISIBLE: names[i]} if accelerators > 1 else {}))
 
     @contextlib.contextmanager
     def one(self) -> Iterator[Environment]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drf_jax.errors import UserError
+from drf_jax.runs.cores import on_own_cores
 
 PROGRAM = (sys.executable, "-c", "from drf_jax.cli.main import run; run()")
 GRACE = 8.0
@@ -71,7 +72,8 @@ def run_logged(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         theirs = {**os.environ, **environment}
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=theirs)
+        with on_own_cores(environment):
+            process = subprocess.Popen(command, stdout=file, stderr=file, env=theirs)
         try:
             while process.poll() is None:
                 deadline.check()
