@@ -12,13 +12,16 @@ and the student's target is the x0 with which one DDIM step t → u ends there t
     L = w(λ_t) ‖x̂(z_t, t) − x̃‖²,      w(λ) = max(e^λ, 1)    "truncated SNR"                            (3)
 
 The student starts as its teacher and, once trained, is the next stage's teacher: `halvings`. It should predict v (or
-x0), since at t near 1 noise says nothing about x0. Its sampler is DDIM on its grid.
+x0), since at t near 1 noise says nothing about x0. Its sampler is DDIM on its grid. The grid is data (`stage_grid`), so
+one compiled update serves all stages.
 """
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
@@ -29,6 +32,33 @@ from drf_jax.process.schedule import Process
 from drf_jax.process.weighting import Weighting, truncated_snr
 from drf_jax.sampling.transition import skip
 from drf_jax.typing import Cond, Metrics, Params, PerExample, PRNGKey, State, Time
+
+NODES = 4097
+"""Times that the grid of a stage has room for."""
+
+
+def stage_grid(
+    grid: Float[np.ndarray, "n"],
+) -> dict[str, Float[Array, "nodes"] | Int[Array, ""]]:
+    """What the loss needs of the teacher's times τ_0 > … > τ_{2N}: in arrays of one size for every N.
+
+    Returns:
+      ``{"grid": τ and zeros, "steps": N}``.
+
+    Raises:
+      UserError: the teacher's steps are odd, none, or too many.
+    """
+    steps = len(grid) - 1
+    if steps < 2 or steps % 2:
+        raise UserError(f"progressive distillation: a teacher of {steps} steps; must be even")
+    if len(grid) > NODES:
+        raise UserError(
+            f"progressive distillation: a teacher of {steps} steps; at most {NODES - 1} are possible"
+        )
+    return {
+        "grid": jnp.asarray(np.pad(grid, (0, NODES - len(grid)))),
+        "steps": jnp.int32(steps // 2),
+    }
 
 
 def halvings(steps: int, last: int = 1) -> tuple[int, ...]:
@@ -67,30 +97,22 @@ def two_step_target(
 
 @dataclasses.dataclass(frozen=True)
 class Progressive:
-    """Equation (3) on batches ``{"x0": [b, *state], "cond": ...}``; ``frozen["teacher"]`` are the teacher's parameters.
-
-    ``grid`` are the 2N + 1 times of the teacher's 2N steps.
+    """Equation (3) on batches ``{"x0": [b, *state], "cond": ...}``; ``frozen["teacher"]`` are the teacher's parameters,
+    the rest of ``frozen`` is of `stage_grid`.
     """
 
     student: Model
     teacher: Model
     process: Process
-    grid: tuple[float, ...]
     weighting: Weighting = truncated_snr
-
-    def __post_init__(self):
-        if len(self.grid) < 3 or len(self.grid) % 2 == 0:
-            raise UserError(
-                f"progressive distillation: a teacher of {len(self.grid) - 1} steps; must be even"
-            )
 
     def __call__(
         self, params: Params, frozen: Params, batch: dict, key: PRNGKey
     ) -> tuple[PerExample, Metrics]:
         x0, cond = batch["x0"], batch["cond"]
         index_key, noise_key = jax.random.split(key)
-        i = 2 * jax.random.randint(index_key, x0.shape[:1], 0, (len(self.grid) - 1) // 2)
-        grid = jnp.asarray(self.grid, x0.dtype)
+        i = 2 * jax.random.randint(index_key, x0.shape[:1], 0, frozen["steps"])
+        grid = frozen["grid"].astype(x0.dtype)
         t, s, u = grid[i], grid[i + 1], grid[i + 2]
         z = perturb(self.process, x0, jax.random.normal(noise_key, x0.shape, x0.dtype), t)
         target = two_step_target(self.process, self.teacher(frozen["teacher"]), z, t, s, u, cond)

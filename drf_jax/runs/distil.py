@@ -51,6 +51,7 @@ def train_distilled(
 
     ``programs`` are of another run of this config in this process, but for its lengths.
     """
+    programs = programs or Programs()
     build.check_task(config, "distill", "config")
     teacher = load_teacher(config["teacher"])
     mesh = build.mesh(config)
@@ -85,7 +86,7 @@ def train_stage(
     source: Params,
     workdir: Path,
     mesh: jax.sharding.Mesh,
-    programs: Programs | None = None,
+    programs: Programs,
 ) -> Params:
     """Train one stage; its averaged parameters."""
     spec, folder, seed = setting.train, workdir / stage.name, setting.seed
@@ -103,9 +104,8 @@ def train_stage(
         step = make_train_step(phase.objective, training.optimizer, spec.ema, spec.accumulate)
         return jit_step(with_ema_target(step), mesh, shardings)
 
-    programs = programs or Programs()
-    # The first stage's teacher may be guided; the others' is the stage before.
-    key = lambda phase: (stage.name, number == 0, phase)
+    # The first stage's teacher may be guided; the others' is the stage before. What else differs is data.
+    key = lambda phase: (number == 0, phase)
     steps = [
         programs.get(key(k), lambda phase=phase: compiled(phase))
         for k, phase in enumerate(training.phases)

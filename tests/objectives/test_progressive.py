@@ -11,6 +11,7 @@ from drf_jax.objectives.progressive import (
     Progressive,
     halvings,
     implied_x0,
+    stage_grid,
     two_step_target,
 )
 from drf_jax.process import weighting
@@ -79,14 +80,14 @@ def test_stages_down_to_one_step_are_exact_for_a_linear_teacher(process):
     teacher = lambda params: gaussian(process)
     params, grid = None, tuple(fine.tolist())
     for steps in halvings(4):
-        frozen, coarse = {"teacher": params}, grid[::2]
+        frozen, coarse = {"teacher": params, **stage_grid(np.array(grid))}, grid[::2]
         # The best gain is linear in the target: read it off a batch of ones.
         i = 2 * jnp.arange(steps)
         times = (jnp.asarray(grid)[i + j] for j in range(3))
         one = jnp.ones((steps, 3))
         gains = two_step_target(process, teacher(params), one, *times, None)[:, 0]
         student = lambda gains, coarse=coarse: Gains(gains, coarse, process)
-        loss = jax.jit(Progressive(student, teacher, process, grid))
+        loss = jax.jit(Progressive(student, teacher, process))
         batch, key = {"x0": x0, "cond": None}, jax.random.key(steps)
         np.testing.assert_allclose(loss(gains, frozen, batch, key)[0], 0, atol=1e-16)
         assert (loss(1.1 * gains, frozen, batch, key)[0] > 1e-6).all()
@@ -103,8 +104,9 @@ def test_the_error_is_weighted_by_the_truncated_snr():
     batch = {"x0": draw(64, 3), "cond": None}
 
     def run(weight):
-        f = Progressive(student, lambda _: gaussian(PROCESS), PROCESS, grid, weight)
-        return jax.jit(f)(jnp.float64(0.4), {"teacher": None}, batch, key)
+        f = Progressive(student, lambda _: gaussian(PROCESS), PROCESS, weight)
+        frozen = {"teacher": None, **stage_grid(np.array(grid))}
+        return jax.jit(f)(jnp.float64(0.4), frozen, batch, key)
 
     plain, metrics = run(weighting.x0)
     np.testing.assert_array_equal(plain, metrics["x0_error"])
@@ -122,4 +124,6 @@ def test_halvings_are_the_stages():
         with pytest.raises(UserError, match="progressive distillation"):
             halvings(steps, last)
     with pytest.raises(UserError, match="3 steps; must be even"):
-        Progressive(gaussian, gaussian, PROCESS, (0.9, 0.5, 0.2, 0.0))
+        stage_grid(np.array([0.9, 0.5, 0.2, 0.0]))
+    with pytest.raises(UserError, match="4098 steps; at most 4096 are possible"):
+        stage_grid(np.linspace(1, 0, 4099))

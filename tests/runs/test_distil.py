@@ -325,3 +325,23 @@ def test_an_adversary_does_not_judge_its_own_work(trained, teacher, capsys):
     assert "adversarial-1: its training looked through the feature network" in (
         capsys.readouterr().err
     )
+
+
+def test_stages_after_the_first_share_a_program(teacher, tmp_path):
+    made = []
+
+    def jit_step(*args, original=distil.jit_step):
+        made.append(original(*args))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distil, "jit_step", jit_step)
+        changes = (
+            "--config.method.start=16",
+            "--config.train.steps=2",
+            "--config.evaluate.calls=(2,)",
+        )
+        argv = words("progressive", teacher, "--workdir", str(tmp_path / "run"), *changes)
+        assert main(["train", *argv]) == 0
+    assert (tmp_path / "run" / "stage-2" / "checkpoints" / "2").exists()
+    assert [step._cache_size() for step in made] == [1, 1]

@@ -6,7 +6,7 @@ from pathlib import Path
 from drf_jax import build
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.objectives.model import Model
-from drf_jax.objectives.progressive import Progressive, halvings
+from drf_jax.objectives.progressive import Progressive, halvings, stage_grid
 from drf_jax.process.weighting import WEIGHTINGS
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.sampling.grid import make_grid
@@ -50,11 +50,10 @@ class ProgressiveStage:
             student,
             self.teacher,
             student.process,
-            tuple(grid.tolist()),
             WEIGHTINGS[self.spec.weighting],
         )
         phase = Phase(self.pair.shown(objective), self.setting.examples())
-        return Training((phase,), {"teacher": source}, self.setting.optimizer())
+        return Training((phase,), {"teacher": source, **stage_grid(grid)}, self.setting.optimizer())
 
     def serves(self, calls: int) -> bool:
         return calls == self.steps
