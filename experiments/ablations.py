@@ -37,7 +37,8 @@ class AblationOptions(Options):
 
     @property
     def file(self) -> str:
-        return f"{self.data}.json" if self.calls == 4 else f"{self.data}_calls{self.calls}.json"
+        calls = f"_calls{self.calls}" if self.calls != 4 else ""
+        return f"{self.data}{calls}{self.of_seed}.json"
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"calls": self.calls}

@@ -18,6 +18,7 @@ from typing import Any
 
 from report_real_time import calls, parts, samplers
 from report_scale import draft_parallel, train_scaling
+from report_seeds import seeds
 
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import KEYS, markdown_table, read_results
@@ -239,6 +240,7 @@ DEMO = {
     "rmse_to_teacher": "RMSE to teacher",
     "ms_batch1": "ms (batch 1)",
 }
+DATA = ("digits", "fashion_mnist32", "emoji64", "cifar10")
 H100 = "nvidia_h100_80gb_hbm3"
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "demo": ("digits_demo.json", partial(rows, DEMO)),
@@ -264,7 +266,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     },
     **{
         marker: (file, make)
-        for data in ("digits", "fashion_mnist32", "emoji64", "cifar10")
+        for data in DATA
         for marker, file, make in (
             (f"rivals_{data}", f"rivals_{data}.json", rivals),
             (f"ablations_{data}", f"ablations/{data}.json", ablations),
@@ -274,6 +276,8 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     },
 }
 """Marker -> results file and what is made of it."""
+SEEDS = {f"rivals_{data}_seeds": data for data in DATA}
+"""Marker of a table over several files -> data set."""
 
 
 def render(page: str, results: Path) -> str:
@@ -284,6 +288,8 @@ def render(page: str, results: Path) -> str:
     """
 
     def table(match: re.Match) -> str:
+        if match["name"] in SEEDS:
+            return f"{match['open']}\n{seeds(results, SEEDS[match['name']])}{match['close']}"
         file, make = TABLES.get(match["name"], (f"{match['name']}.json", every_column))
         return f"{match['open']}\n{make(read_results(results / file))}{match['close']}"
 

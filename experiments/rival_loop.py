@@ -95,7 +95,7 @@ def make_student(
     """Train a student, after the one it starts from, and evaluate it."""
 
     def one(name: str, student: Student, changes: dict[str, Any], seconds: float) -> None:
-        changes = {"teacher": str(teacher), **student.changes, **changes}
+        changes = {"teacher": str(teacher), "seed": o.seed, **student.changes, **changes}
         if changes.get("method.features") == str(o.adversary):
             method = load_config(student.spec).method
             steps, seed = method.feature_steps, method.feature_seed

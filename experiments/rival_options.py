@@ -58,12 +58,13 @@ class Student(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is asked for; the first five decide the rows. ``environment`` is that of the processes."""
+    """What is asked for; the first six decide the rows. ``environment`` is that of the processes."""
 
     data: str
     seconds: float
     arg: str = ""
     samples: int = 0
+    seed: int = 0
     smoke: bool = False
     teacher: str = ""
     data_dir: str = ""
@@ -83,7 +84,12 @@ class Options:
     @property
     def file(self) -> str:
         """The table's."""
-        return f"rivals_{self.data}.json"
+        return f"rivals_{self.data}{self.of_seed}.json"
+
+    @property
+    def of_seed(self) -> str:
+        """What tells the files of other seeds from those of seed 0."""
+        return f"_seed{self.seed}" if self.seed else ""
 
     @property
     def every(self) -> int:
@@ -107,7 +113,7 @@ class Options:
         return f"{ROOT / 'configs' / name}.py:{words}"
 
     def identity(self) -> dict[str, Any]:
-        names = ("data", "seconds", "arg", "samples", "smoke")
+        names = ("data", "seconds", "arg", "samples", "seed", "smoke")
         return {name: getattr(self, name) for name in names}
 
 
@@ -138,6 +144,7 @@ def define_flags(data: str) -> None:
     flags.DEFINE_float("seconds", None, "of training for every student; 60, or 2 with --smoke")
     flags.DEFINE_string("arg", "", "of the teacher's config, such as bf16")
     flags.DEFINE_integer("samples", 0, "of each method; 0: as the teacher's config says")
+    flags.DEFINE_integer("seed", 0, "of the students' trainings", lower_bound=0)
     flags.DEFINE_boolean("smoke", False, "tiny networks, in minutes on a CPU")
     flags.DEFINE_string(
         "teacher", "", "folder of a trained teacher, or of a packed model, or its name"
@@ -164,6 +171,7 @@ def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) ->
         seconds=(2.0 if f.smoke else 60.0) if f.seconds is None else f.seconds,
         arg=f.arg,
         samples=f.samples,
+        seed=f.seed,
         smoke=f.smoke,
         teacher=f.teacher,
         data_dir=f.data_dir,

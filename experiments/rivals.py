@@ -5,6 +5,7 @@
     python experiments/rivals.py --data emoji64 --arg captions,bf16 --seconds 120 --accelerators 8
     python experiments/rivals.py --data fashion_mnist32 --teacher fashion_mnist  of the teacher that drf models lists
     python experiments/rivals.py --data digits --only lcm --updates 2000         one student's rows
+    python experiments/rivals.py --data digits --only step-4 --seed 1            once more, with other random numbers
     python experiments/rivals.py --data digits --publish                         results/ and docs/pictures/
 
 The teacher, the classifier of the features and its statistics come first. Then every student that the data set's
@@ -58,11 +59,12 @@ def free(
 
 
 def publish(made: Table, root: Path) -> None:
-    """The table into results/ as it is, the pictures into docs/pictures/."""
+    """The table into results/ as it is, the pictures, if it is seed 0's, into docs/pictures/."""
     check_publishable(made)
     (root / "results").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made.path, root / "results" / made.path.name)
-    draw(made, root / "docs" / "pictures")
+    if made.options.seed == 0:
+        draw(made, root / "docs" / "pictures")
 
 
 def main(o: Options, to_publish: bool) -> int:

@@ -178,3 +178,41 @@ def test_training_on_several_devices_is_told_with_what_was_predicted(report):
         "0.900",
     )
     assert dict(zip(head, first, strict=True))["efficiency"] == "–"
+
+
+def of_seed(root, seed, **fd):
+    same = {"dataset": "digits", "samples": 16, "network_evaluations": 4, "sequential_calls": 4}
+    rows = [
+        row(method=f"{name}-4", fd=value, kid=0.5, train_seconds=60.0, **same)
+        for name, value in fd.items()
+    ]
+    rows.append(row(method="ddim-4", fd=9.0, **same))
+    name = f"rivals_digits_seed{seed}.json" if seed else "rivals_digits.json"
+    write_results(root / "results" / name, rows, {}, "rivals")
+
+
+def test_seeds_are_one_line_a_student_with_its_deviation(report, root):
+    page = root / "docs" / "a.md"
+    page.write_text("<!-- rivals_digits_seeds -->\n<!-- /rivals_digits_seeds -->\n")
+    of_seed(root, 0, step=1.0, learned=0.5, lcm=2.0)
+    assert report.main(check=False, root=root) == 1  # one seed has no deviation
+    of_seed(root, 1, step=2.0, learned=0.5)
+    of_seed(root, 12, step=3.0)
+    assert report.main(check=False, root=root) == 0
+    assert page.read_text().splitlines()[3:5] == [
+        "| step-4 | 4 | 4 | 3 | 2 ± 1 | 0.5 ± 0 | – | – | – |",
+        "| learned-4 | 4 | 4 | 2 | 0.5 ± 0 | 0.5 ± 0 | – | – | – |",
+    ]
+    assert "lcm" not in page.read_text() and "ddim" not in page.read_text()
+
+
+def test_seeds_that_are_no_repetition_are_refused(report, root, capsys):
+    (root / "docs" / "a.md").write_text(
+        "<!-- rivals_digits_seeds -->\n<!-- /rivals_digits_seeds -->\n"
+    )
+    of_seed(root, 0, step=1.0)
+    of_seed(root, 1, step=1.0)
+    path = root / "results" / "rivals_digits_seed1.json"
+    path.write_text(path.read_text().replace('"samples": 16', '"samples": 32'))
+    assert report.main(check=False, root=root) == 1
+    assert "step-4, seed 1: samples is 32, not 16" in capsys.readouterr().err

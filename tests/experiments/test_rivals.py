@@ -56,6 +56,30 @@ def test_the_table_goes_on_where_it_stopped(rivals, options):
         rivals.Table(dataclasses.replace(options, seconds=3.0))
 
 
+def test_other_seeds_are_other_tables_of_the_same_trainings(rivals, options, monkeypatch):
+    made = rivals.Table(options)
+    made.save()
+    stored = json.loads(made.path.read_text())
+    assert stored["config"].pop("seed") == 0  # as in tables of before there were others
+    made.path.write_text(json.dumps(stored))
+    rivals.Table(options)
+    other = rivals.Table(dataclasses.replace(options, seed=2))
+    assert other.path.name == "rivals_digits_seed2.json"
+    assert "--seed=2" in other.command_of("lcm").split()
+    assert not any("--seed" in word for word in made.command_of("lcm").split())
+    made.path.rename(other.path)
+    with pytest.raises(UserError, match="--seed=0, not 2"):
+        rivals.Table(dataclasses.replace(options, seed=2))
+    seen, loop = [], sys.modules["rival_loop"]
+    monkeypatch.setattr(
+        loop, "train", lambda o, made, name, spec, changes, *_: seen.append(changes)
+    )
+    monkeypatch.setattr(loop, "score", lambda *_: None)
+    student = rivals.offered(options)["step-4"]
+    loop.make_student(dataclasses.replace(options, seed=2), made, options.runs, "a", student, {})
+    assert seen[0]["seed"] == 2
+
+
 def test_the_command_of_a_row_fixes_its_updates(rivals, options):
     made = rivals.Table(options)
     made.facts["budget"] = {"teacher": {"updates": 50}, "lcm": {"updates": 7}}
