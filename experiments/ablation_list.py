@@ -55,7 +55,11 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         for key, value in (("b2", 0.99), ("clip", 0.1))
         for mode, method in {**MODES, "step+": STEP}.items()
     },
-    **{f"{mode}double_batch": (m, {"train.batch_size": Times(2)}) for mode, m in MODES.items()},
+    **{
+        f"{mode}{name}": (method, {"train.batch_size": Times(factor)})
+        for name, factor in (("half_batch", 0.5), ("double_batch", 2))
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
     **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
     **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
     **{f"anchored+drafts={k}": (ANCHORED, {"drafts": k}) for k in (1, 2, 3, 5, 7)},
