@@ -1,3 +1,4 @@
+import select
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ def holder(seconds, script=HOLDER):
     process = subprocess.Popen(
         [sys.executable, "-c", script.format(seconds)], stdout=subprocess.PIPE, text=True
     )
+    assert select.select([process.stdout], [], [], 30)[0], "it waits for itself"
     assert process.stdout.readline() == "mine\n"
     return process
 
@@ -73,19 +75,25 @@ def test_nobody_has_a_turn_while_somebody_compiles(file):
         assert process.wait(5) == 0
 
 
+KEPT = (
+    "import time\nfrom drf_jax import turns\nfrom drf_jax.turns import Turn, turn\nturns.keep()\n"
+)
+
+
 def test_a_kept_turn_lasts_until_the_process_ends(file):
     script = (
-        "import time\nfrom drf_jax import turns\nturns.keep()\nwith turns.turn():\n pass\n"
-        "with turns.turn(), turns.compiling():\n print('mine', flush=True)\ntime.sleep({})"
+        KEPT + "with Turn(lasts=True) as mine:\n mine.take()\n mine.give()\n"
+        "with turn(), turns.compiling(), Turn(lasts=True) as again:\n again.take()\n"
+        "print('mine', flush=True)\ntime.sleep({})"
     )
     process = holder(0.5, script)
     with turn():
         assert process.wait(5) == 0
 
 
-def test_who_keeps_turns_and_has_had_none_holds_nobody_up(file):
-    script = "import time\nfrom drf_jax import turns\nturns.keep()\nprint('mine', flush=True)\ntime.sleep({})"
-    process = holder(60, script)
+@pytest.mark.parametrize("before", ["pass", "with turn(): pass"])
+def test_who_keeps_turns_and_has_had_none_that_lasts_holds_nobody_up(file, before):
+    process = holder(60, KEPT + before + "\nprint('mine', flush=True)\ntime.sleep({})")
     with turn():
         assert process.poll() is None
     process.kill()
