@@ -55,7 +55,7 @@ def distilled(
     evaluate: Mapping[str, Any],
     batches: Mapping[str, int] | None = None,
     rates: Mapping[str, float] | None = None,
-    walks: Mapping[str, int] | None = None,
+    rounds_per_update: Mapping[str, int] | None = None,
     mesh: int = -1,
 ) -> ConfigDict:
     """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
@@ -66,8 +66,8 @@ def distilled(
       teacher: folder of the teacher's run.
       optimizer: its section; ``players`` is what differs in it for an adversarial student.
       train: its section; ``updates``, ``batches`` and ``rates`` are the steps, batch sizes and learning rates of
-        methods that take others. ``walks`` is batch size times rounds of those whose update goes through all rounds: so
-        memory and work stay as they are when ``calls`` changes.
+        methods that take others. ``rounds_per_update`` is batch size times rounds of those whose update goes through all
+        rounds: so memory and work stay about as they are when ``calls`` changes.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
     """
@@ -110,8 +110,8 @@ def distilled(
     }
     if calls:
         config.method.update(ROUNDS[name](int(calls)))
-    if walks and name in walks:
-        multiple = walks[name] // config.method.rounds // MULTIPLE
+    if rounds_per_update and name in rounds_per_update:
+        multiple = rounds_per_update[name] // config.method.rounds // MULTIPLE
         config.train.batch_size = MULTIPLE * max(1, multiple)
     if name == "consistency_distillation":
         config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3}

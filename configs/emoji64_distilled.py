@@ -84,7 +84,7 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 2000},  # of each stage
         # A round is several evaluations. Smaller ones leave a GPU waiting: an update is thousands of kernels.
-        walks={
+        rounds_per_update={
             "draft_refine": 256,
             "draft_refine_aggressive": 384,
             "draft_refine_anchored": 1024,

@@ -75,7 +75,7 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         updates={"progressive": 1000},  # of each stage
         # A round is several evaluations. Smaller ones leave a GPU waiting: an update is thousands of kernels.
-        walks={
+        rounds_per_update={
             "draft_refine": 1024,
             "draft_refine_aggressive": 1536,
             "draft_refine_anchored": 4096,
