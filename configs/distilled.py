@@ -66,7 +66,7 @@ def distilled(
       teacher: folder of the teacher's run.
       optimizer: its section; ``players`` is what differs in it for an adversarial student.
       train: its section; ``updates``, ``batches`` and ``rates`` are the steps, batch sizes and learning rates of
-        methods that take others. ``rounds_per_update`` is batch size times rounds of those whose update goes through all
+        methods that take others. ``rounds_per_update`` is batch size times rounds of those whose update has all
         rounds: so memory and work stay about as they are when ``calls`` changes.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.

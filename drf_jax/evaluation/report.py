@@ -42,7 +42,7 @@ KEYS: dict[str, str] = {
     "weights": "where the parameters come from, if not from training",
     "train_seconds": "training time on top of the teacher's",
     "samples": "samples that were scored",
-    "seed": "of sampling, and of training where there is any",
+    "seed": "of sampling; of training, too, where ``command`` names no other",
     "seeds": "sets of samples, from seed on; every number is the mean over them",
     "feature_space": "where fd, kid, precision and recall are measured",
     "fd": "Fréchet distance to the data",

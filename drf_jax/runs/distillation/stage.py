@@ -59,8 +59,8 @@ class Training:
 @runtime_checkable
 class Stage(Protocol):
     """One training of one network. ``name`` is its folder in the run's, "" for the run's own; ``calls`` are the numbers
-    of sequential calls of its rows, unless others are asked for. All stages after the first share their compiled updates:
-    what differs between them must be in ``frozen`` and the batches."""
+    of sequential calls of its rows, unless others are asked for. All stages after the first share their compiled
+    updates: what differs between them must be in ``frozen`` and the batches."""
 
     name: str
     calls: tuple[int, ...]
