@@ -1,11 +1,12 @@
 """A prepared data set as a ``Source``: decoded once, then served from memory while it fits.
 
-The first epoch decodes each image at its first use; later ones copy it. Values and order do not depend
-on whether an image came from memory. Other sizes than the stored one are made by the same crop and
-bicubic filter as at preparation.
+The first epoch decodes each image at its first use; later ones copy it, and so do other sources of the same images in
+the process (`drf_jax.data.decoded`). Values and order do not depend on whether an image came from memory. Other sizes
+than the stored one are made by the same crop and bicubic filter as at preparation.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -14,6 +15,7 @@ from jaxtyping import Int64, UInt8
 
 from drf_jax.data.captions import read_captions
 from drf_jax.data.card import FILE, read_card
+from drf_jax.data.decoded import Decoded, shared
 from drf_jax.data.gather import stack_examples
 from drf_jax.data.picture import crop, open_picture, to_array
 from drf_jax.data.prepare import home_of
@@ -78,12 +80,11 @@ class Prepared:
             command = f"drf data embed {name} --data_dir {data_dir}{title and f' --title {title}'}"
             self._captions = read_captions(folder, card, split, command)
         self.caption_width = 0 if self._captions is None else self._captions.shape[1]
-        shape = (len(self._records), *self.image_shape)
-        self._kept: list[dict[str, Any] | None] | None = None
-        if np.prod(shape) <= memory_gib * 2**30:
-            self._kept = [None] * len(self._records)
-            self._images, self._labels = np.empty(shape, np.uint8), np.empty(len(self), np.int32)
-            self._decoded = np.zeros(len(self), bool)
+        self._decoded: Decoded | None = None
+        if len(self._records) * np.prod(self.image_shape) <= memory_gib * 2**30:
+            made = (folder / FILE).stat().st_mtime_ns
+            key = (folder.resolve(), made, split, label, self.image_shape)
+            self._decoded = shared(key, len(self._records), self.image_shape)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -91,36 +92,51 @@ class Prepared:
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         """``{"image": uint8 [h, w, c], "label": int32, ...}``: the card's integers and texts too."""
         i = range(len(self))[index]
-        if self._kept is None:
-            return self._decode(i)
-        if not self._decoded[i]:
-            example = self._kept[i] = self._decode(i)
-            self._images[i], self._labels[i] = example.pop("image"), example["label"]
-            self._decoded[i] = True
-        return {"image": self._images[i].copy(), **self._kept[i]}
+        if self._decoded is None:
+            (example,) = self._read([i])
+        else:
+            self.decode(np.array([i]))
+            example = {"image": self._decoded.images[i].copy(), **self._decoded.rest[i]}
+        if self._captions is not None:
+            example["caption_embedding"] = self._captions[i]
+        return example
 
     def gather(self, indices: Int64[np.ndarray, "n"]) -> dict[str, np.ndarray]:
         """What is trained on of many examples, as `drf_jax.data.source.gather` gives it."""
-        if self._kept is None:
+        if self._decoded is None:
             return stack_examples(self, indices)
-        for i in indices[~self._decoded[indices]]:
-            self[i]
-        made = {"image": self._images[indices], "label": self._labels[indices]}
+        self.decode(indices)
+        made = {"image": self._decoded.images[indices], "label": self._decoded.labels[indices]}
         if self._captions is not None:
             made["caption_embedding"] = self._captions[indices]
         return made
 
-    def _decode(self, i: int) -> dict[str, Any]:
+    def decode(self, indices: Int64[np.ndarray, "n"]) -> None:
+        """Have these in memory, if all fit; nothing otherwise."""
+        if self._decoded is None:
+            return
+        missing = np.unique(indices[~self._decoded.done[indices]]).tolist()
+        for i, example in zip(missing, self._read(missing), strict=True):
+            self._decoded.put(i, example)
+
+    def _read(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         try:
-            record = self._records[i]
+            records = self._records.__getitems__(rows) if rows else []
+        except (OSError, ValueError, RuntimeError):  # which one it is, is found one by one
+            records = [self._record(i) for i in rows]
+        return [self._example(record, i) for record, i in zip(records, rows, strict=True)]
+
+    def _record(self, i: int) -> dict[str, Any]:
+        try:
+            return self._records[i]
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"{self._folder}: image {i} cannot be read ({error})") from error
-        example = {"image": self._image(record["image"], i)}
+
+    def _example(self, record: dict[str, Any], i: int) -> dict[str, Any]:
+        image = self._image(record["image"], i)
         integers = {key: np.int32(record.get(key, 0)) for key in self.card.classes}
         texts = {key: record[key].decode() for key in self.card.texts}
-        if self._captions is not None:
-            example["caption_embedding"] = self._captions[i]
-        return {**example, "label": integers[self._label], **integers, **texts}
+        return {"image": image, "label": integers[self._label], **integers, **texts}
 
     def _image(self, data: bytes, i: int) -> UInt8[np.ndarray, "h w c"]:
         picture = open_picture(data, f"{self._folder}: image {i}")

@@ -11,6 +11,7 @@ from typing import Any, Protocol, SupportsIndex, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
+from drf_jax.data.decoded import Decodes
 from drf_jax.data.digits import Digits
 from drf_jax.data.gather import Stacked, gather
 from drf_jax.data.prepare import RECIPES
@@ -80,6 +81,10 @@ class First:
 
     def gather(self, indices: Int64[np.ndarray, "n"]) -> Stacked:
         return gather(self._source, np.arange(self._length)[indices])
+
+    def decode(self, indices: Int64[np.ndarray, "n"]) -> None:
+        if isinstance(self._source, Decodes):
+            self._source.decode(np.arange(self._length)[indices])
 
 
 def load_source(name: str, limit: int | None = None, **options: Any) -> Source:

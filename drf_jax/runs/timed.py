@@ -1,9 +1,11 @@
 """A training of a given number of seconds: as many updates as fit, which a probe in the same process tells.
 
-    probe → updates → trajectories → training
+    images → probe → updates → trajectories → training
 
-`drf_jax.runs.budget` has the mathematics. Probe and training share their compiled updates, so both together start and
-compile once. What was found out is in ``<run>/budget.json``, and a run that goes on keeps to it.
+`drf_jax.runs.budget` has the mathematics. The images that a training learns from are decoded before it: an update of
+the epoch that decodes may take several times the seconds of a later one. Probe and training share their compiled
+updates, so both together start and compile once. What was found out is in ``<run>/budget.json``, and a run that goes
+on keeps to it.
 """
 
 import json
@@ -17,6 +19,8 @@ import jax
 from drf_jax import build
 from drf_jax.atomic import replacing
 from drf_jax.config import changed
+from drf_jax.data.decoded import decode_all
+from drf_jax.data.source import Source
 from drf_jax.errors import UserError
 from drf_jax.lock import hold
 from drf_jax.runs.budget import (
@@ -29,7 +33,7 @@ from drf_jax.runs.distil import train_distilled
 from drf_jax.runs.preparation import prepare, seconds_each
 from drf_jax.runs.teacher import train_teacher
 from drf_jax.training.programs import Programs
-from drf_jax.workdir import folder
+from drf_jax.workdir import folder, read_config
 
 RUNS = {"teacher": train_teacher, "distill": train_distilled}
 BUDGET, PROBE = "budget.json", "probe"
@@ -68,6 +72,9 @@ def train_for(
     workdir, programs = folder(workdir), Programs()
     workdir.mkdir(parents=True, exist_ok=True)
     hold(workdir)
+    data = source_of(config)  # held here, its decoded images are those of all sources of the runs
+    if "trajectories" not in config.get("method", {}):
+        decode_all(data)
     path = workdir / BUDGET
     if path.exists():
         budget = json.loads(path.read_text())
@@ -86,6 +93,11 @@ def train_for(
         write(path, budget)
     RUNS[build.task(last)](last, workdir, programs)
     return budget
+
+
+def source_of(config: Mapping[str, Any]) -> Source:
+    """The data of a run: its own, or its teacher's."""
+    return build.source(read_config(config["teacher"]) if "teacher" in config else config)
 
 
 def write(path: Path, budget: Budget) -> None:

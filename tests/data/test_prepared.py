@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drf_jax.data.decoded import decode_all
 from drf_jax.data.pipeline import batches
 from drf_jax.data.prepare import prepare
 from drf_jax.data.prepared import Prepared
@@ -61,13 +63,76 @@ def test_memory_changes_nothing(data_dir):
         np.testing.assert_array_equal(a["label"], b["label"])
 
 
-def test_images_are_decoded_once(data_dir, monkeypatch):
-    source, calls = toys(data_dir), []
-    decode = source._decode
-    monkeypatch.setattr(source, "_decode", lambda *a: calls.append(a) or decode(*a))
+@pytest.fixture
+def own(data_dir, tmp_path):
+    """The same data, decoded by no other test."""
+    shutil.copytree(data_dir, tmp_path / "own")
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def reads(own, monkeypatch):
+    """The rows of ``own`` that were read from files, one after the other."""
+    rows, read = [], Prepared._read
+
+    def noted(self, asked):
+        if own in self._folder.parents:  # other tests' threads may still read
+            rows.extend(asked)
+        return read(self, asked)
+
+    monkeypatch.setattr(Prepared, "_read", noted)
+    return rows
+
+
+def test_images_are_decoded_once(own, reads):
+    source = toys(own)
     for _ in range(3):
         source[2], source[np.int64(2)], source.gather(np.array([2, 2]))
-    assert len(calls) == 1
+    assert reads == [2]
+
+
+def test_what_one_source_has_decoded_the_next_one_finds(own, reads):
+    first = toys(own)
+    decode_all(toys(own, limit=5))
+    assert sorted(reads) == list(range(5))
+    decode_all(first)
+    assert sorted(reads) == list(range(len(first)))
+    twin, other = toys(own), toys(own, size=4)
+    np.testing.assert_array_equal(twin[1]["image"], toys(own, memory_gib=0.0)[1]["image"])
+    assert len(reads) == len(first) + 1
+    assert other[1]["image"].shape == (4, 4, 3)
+    del first, twin
+    gc.collect()
+    toys(own)[0]
+    assert reads[-1] == 0  # nobody held it any more
+
+
+def test_what_does_not_fit_is_not_decoded_ahead(own, reads):
+    decode_all(toys(own, memory_gib=0.0))
+    decode_all(load_source("digits"))
+    assert reads == []
+
+
+def test_an_unreadable_image_is_named(own, monkeypatch):
+    source = toys(own)
+
+    class Broken:
+        def __len__(self):
+            return len(records)
+
+        def __getitems__(self, rows):
+            raise ValueError("lost")
+
+        def __getitem__(self, i):
+            if i == 3:
+                raise ValueError("lost")
+            return records[i]
+
+    records = source._records
+    monkeypatch.setattr(source, "_records", Broken())
+    with pytest.raises(UserError, match=r"image 3 cannot be read \(lost\)"):
+        source.gather(np.array([1, 3]))
+    np.testing.assert_array_equal(source[1]["image"], toys(own, memory_gib=0.0)[1]["image"])
 
 
 def test_many_at_once_are_the_same_examples(data_dir):

@@ -129,3 +129,17 @@ def test_several_processes_would_plan_their_own(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="of given seconds is one process's"):
         train_for({}, tmp_path / "run", 1.0)
     assert not (tmp_path / "run").exists()
+
+
+def test_images_are_decoded_before_a_training_that_reads_them(teacher, tmp_path, monkeypatch):
+    decoded, runs = [], []
+    monkeypatch.setattr(
+        timed, "decode_all", lambda source: decoded.append((source.name, len(runs)))
+    )
+    for task in timed.RUNS:
+        monkeypatch.setitem(timed.RUNS, task, lambda *args: runs.append(args))
+    monkeypatch.setattr(timed, "prepare", lambda *args: 0.0)
+    train_for(config_of(teacher, "consistency_training"), tmp_path / "reads", 1.0, updates=2)
+    train_for(config_of(teacher), tmp_path / "walks", 1.0, updates=2)
+    train_for(digits.get_config("smoke"), tmp_path / "teacher", 1.0, updates=2)
+    assert decoded == [("digits", 0), ("digits", 2)] and len(runs) == 3
