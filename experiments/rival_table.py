@@ -16,7 +16,14 @@ from drf_jax.errors import UserError
 from drf_jax.evaluation.depths import depth_figure
 from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.reference import stored
-from drf_jax.evaluation.report import FAMILIES, Row, family, read_results, write_results
+from drf_jax.evaluation.report import (
+    FAMILIES,
+    Row,
+    family,
+    read_results,
+    with_circumstances,
+    write_results,
+)
 from drf_jax.zoo.model import shipped
 
 SHOWN = 4
@@ -42,6 +49,8 @@ class Table:
         self.rows: dict[str, Row] = {}
         kinds = ("budget", "made", "timed", "failed", "features")
         self.facts: dict[str, Any] = {kind: {} for kind in kinds}
+        self.now = {"jobs": options.jobs, "xla_flags": os.environ.get("XLA_FLAGS", "")}
+        self.before = self.now
         if self.path.exists():
             found = read_results(self.path)
             theirs, ours = found["config"], options.identity()
@@ -51,13 +60,14 @@ class Table:
                 raise UserError(
                     f"{self.path} was made with --{key}={theirs.get(key)}, not {ours[key]}; use another --out"
                 )
-            self.rows = {key_of(r): r for r in found["rows"]}
+            self.rows = {key_of(r): r for r in with_circumstances(found)}
+            self.before = {key: found["config"].get(key) for key in self.now}
             self.facts = {key: found.get(key, {}) for key in self.facts}
 
     def save(self) -> None:
         rows = sorted(self.rows.values(), key=self.order)
-        how = {"jobs": self.options.jobs, "xla_flags": os.environ.get("XLA_FLAGS", "")}
-        config = self.options.identity() | how
+        added = any("git" not in r for r in rows)
+        config = self.options.identity() | (self.now if added else self.before)
         write_results(self.path, rows, config, shlex.join(self.words()), self.facts)
 
     def note(self, kind: str, name: str, value: Any) -> None:

@@ -2,7 +2,8 @@
 
     {"rows": [...], "device": ..., "jax": ..., "git": ..., "command": ..., "config": {...}}
 
-What does not apply to a row is left out, never zero. Tables and figures are made from these files.
+What does not apply to a row is left out, never zero. Tables and figures are made from these files. A file that was made
+in parts has its circumstances in the rows that were made under others.
 """
 
 import json
@@ -87,7 +88,11 @@ KEYS: dict[str, str] = {
     "share_of_theory": "speedup over that of the network calls alone, were evaluations free in parallel",
     "exchanged_bytes": "what a device receives from the others in one round",
     "command": "what makes this row, where it is not the file's own",
+    "device": "where it was made, where it is not the file's own",
+    "jax": "version, the same",
+    "git": "commit, the same",
 }
+CIRCUMSTANCES = ("device", "jax", "git")
 
 FAMILIES = (
     *("ddim", "ddpm", "heun", "dpmpp-2m", "unipc", "paradigms", "srds", "progressive"),
@@ -125,6 +130,18 @@ def family(method: str) -> str:
     return max((f for f in FAMILIES if method.startswith(f)), key=len, default=method)
 
 
+def circumstances() -> dict[str, str]:
+    """Of what is made now: ``CIRCUMSTANCES``."""
+    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    return {"device": device, "jax": jax.__version__, "git": git_commit()}
+
+
+def with_circumstances(results: Mapping[str, Any]) -> list[Row]:
+    """The rows of a results file, each with where it was made: to go into a file with others."""
+    own = {key: results[key] for key in CIRCUMSTANCES if key in results}
+    return [own | each for each in results["rows"]]
+
+
 def write_results(
     path: str | os.PathLike,
     rows: Sequence[Mapping[str, Any]],
@@ -134,14 +151,21 @@ def write_results(
 ) -> None:
     """Write the results file at once; ``extra`` goes beside the fixed keys.
 
+    The circumstances of the file are those of its rows, if all have the same, and otherwise this process's.
+
     Raises:
       UserError: a row does not pass ``row``, or ``extra`` takes a fixed key.
     """
+    here = circumstances()
+    made = [here | row(**values) for values in rows]
+    found = {tuple(values[key] for key in CIRCUMSTANCES) for values in made}
+    own = dict(zip(CIRCUMSTANCES, found.pop(), strict=True)) if len(found) == 1 else here
     results = {
-        "rows": [row(**values) for values in rows],
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "jax": jax.__version__,
-        "git": git_commit(),
+        "rows": [
+            {key: value for key, value in values.items() if (key, value) not in own.items()}
+            for values in made
+        ],
+        **own,
         "command": command,
         "config": dict(config),
     }

@@ -15,6 +15,7 @@ from drf_jax.evaluation.report import (
     markdown_table,
     read_results,
     row,
+    with_circumstances,
     write_results,
 )
 
@@ -48,6 +49,19 @@ def test_written_results_are_read_back_with_their_circumstances(tmp_path):
     assert results["jax"] == jax.__version__ and "cpu" in results["device"].lower()
     assert results["note"] == "é" and results["git"] == git_commit()
     assert [p.name for p in path.parent.iterdir()] == ["digits.json"]
+
+
+def test_rows_made_elsewhere_say_where(tmp_path):
+    path, there = tmp_path / "r.json", {"device": "1 x TPU", "jax": "1.0", "git": "abc"}
+    old, new = {"method": "ddim-1", **there}, {"method": "ddim-2"}
+    write_results(path, [old], {}, "c")  # all made there: so is the file
+    found = read_results(path)
+    assert found["rows"] == [{"method": "ddim-1"}] and found["git"] == "abc"
+    write_results(path, [*with_circumstances(found), new], {}, "c")
+    found = read_results(path)
+    assert found["rows"] == [old, new] and found["jax"] == jax.__version__
+    write_results(path, with_circumstances(found), {}, "c")
+    assert read_results(path) == found
 
 
 def test_extra_may_not_replace_the_schema(tmp_path):

@@ -56,6 +56,24 @@ def test_the_table_goes_on_where_it_stopped(rivals, options):
         rivals.Table(dataclasses.replace(options, seconds=3.0))
 
 
+def test_rows_of_another_machine_keep_its_name(rivals, options, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a")
+    monkeypatch.setenv("DRF_COMMIT", "there")
+    made = rivals.Table(options)
+    made.rows["lcm-1"] = row(method="lcm-1", sequential_calls=1, fd=2.0)
+    made.save()
+    monkeypatch.setenv("XLA_FLAGS", "--xla_b")
+    monkeypatch.setenv("DRF_COMMIT", "here")
+    read = lambda: json.loads(made.path.read_text())
+    rivals.Table(options).save()  # nothing was made here
+    assert (read()["git"], read()["config"]["xla_flags"]) == ("there", "--xla_a")
+    again = rivals.Table(options)
+    again.rows["ddim-8"] = row(method="ddim-8", sequential_calls=8, fd=1.0)
+    again.save()
+    assert (read()["git"], read()["config"]["xla_flags"]) == ("here", "--xla_b")
+    assert [r.get("git") for r in read()["rows"]] == [None, "there"]
+
+
 def test_other_seeds_are_other_tables_of_the_same_trainings(rivals, options, monkeypatch):
     made = rivals.Table(options)
     made.save()
