@@ -20,7 +20,15 @@ MULTIPLE = 64
 """Of which a batch that depends on the rounds is one, so that many devices may share it."""
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
-DESIGN = {
+TERMS = {
+    "high_frequency_weight": 0.0,
+    "perceptual_weight": 0.0,
+    "features": "",
+    "feature_steps": 600,
+    "feature_seed": 1,
+}
+"""Further terms of the loss of students on the teacher's walks, the step-distilled one, too: none."""
+DESIGN = TERMS | {
     "source": "",
     "drafter": "heads",
     "share": "none",
@@ -33,11 +41,6 @@ DESIGN = {
     "gradient": "through",
     "gradient_between_rounds": "stopped",
     "end_weight": 1.0,
-    "high_frequency_weight": 0.0,
-    "perceptual_weight": 0.0,
-    "features": "",
-    "feature_steps": 600,
-    "feature_seed": 1,
     "batch_size_on_policy": 0,
 }
 """What ``--config.method.KEY=`` explores of draft–refine methods (docs/ablations.md), each at its default: the loss is
@@ -88,7 +91,7 @@ def distilled(
     config.task = "distill"
     config.seed = 0
     config.teacher = teacher
-    design = DESIGN if name.startswith("draft_refine") else {}
+    design = DESIGN if name in DRAFT_REFINE else TERMS if name == "step" else {}
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
     config.method = {"name": name, **design, **methods[name]}
@@ -134,9 +137,9 @@ def make_small(config: ConfigDict) -> None:
             trajectories=16, trajectory_batch=8, on_policy_after=2, batch_size_on_policy=4
         )
     if config.method.name.startswith("draft_refine"):
-        config.method.update(rounds=2, drafts=2, feature_steps=4)
+        config.method.update(rounds=2, drafts=2)
     if config.method.name == "progressive":
         config.method.update(start=8, last=2)
         config.evaluate.calls = (4, 2)
-    if config.method.name == "adversarial":
+    if "feature_steps" in config.method:
         config.method.feature_steps = 4

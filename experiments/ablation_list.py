@@ -118,14 +118,23 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     },
     "anchored+reference=anchor": (ANCHORED, {"reference": "anchor"}),
     "anchored+reference=anchor+source=step": (ANCHORED, {"reference": "anchor", "source": STEP}),
-    "high_frequency_weight=1": (CONSERVATIVE, {"high_frequency_weight": 1.0}),
-    "high_frequency_weight=10": (CONSERVATIVE, {"high_frequency_weight": 10.0}),
-    "perceptual_weight=0.01": (CONSERVATIVE, {"perceptual_weight": 0.01, "features": ADVERSARY}),
-    "perceptual_weight=0.1": (CONSERVATIVE, {"perceptual_weight": 0.1, "features": ADVERSARY}),
+    **{
+        f"{mode}high_frequency_weight={w:g}": (method, {"high_frequency_weight": w})
+        for w in (1.0, 10.0)
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
+    **{
+        f"{mode}perceptual_weight={w:g}": (
+            method,
+            {"perceptual_weight": w, "features": ADVERSARY},
+        )
+        for w in (0.01, 0.1, 1.0)
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
 }
 """Name -> method, and what differs from its config: keys of its section ``method``, or dotted ones. Each is one change
 of the conservative student, ``learned``, of the aggressive or of the anchored one, or as many as its name has; ``step``
-is the control, which gets other settings of the optimizer, too."""
+is the control, which gets other settings of the optimizer and further terms of the loss, too."""
 
 
 def ablations(o: Options, calls: int) -> dict[str, Student]:

@@ -21,6 +21,7 @@ from drf_jax.build.distillation import (
     LatentConsistencyLora,
     Progressive,
     Step,
+    WithTerms,
     distillation_spec,
 )
 from drf_jax.build.evaluation import Evaluate, EvaluateDistilled, Hybrid, evaluate, methods
@@ -68,6 +69,7 @@ __all__ = [
     "Step",
     "TeacherRun",
     "Train",
+    "WithTerms",
     "backbone",
     "check_task",
     "denoising",

@@ -51,7 +51,25 @@ class Distillation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Step(Distillation):
+class WithTerms(Distillation):
+    """What students of the teacher's walk have: further terms of the loss, and their weights."""
+
+    high_frequency_weight: float = 0.0
+    """Of `drf_jax.objectives.high_frequency`."""
+    perceptual_weight: float = 0.0
+    """Of `drf_jax.objectives.perceptual`, with the classifier of the file ``features``, or one that is trained."""
+    features: str = ""
+    feature_steps: int = 600
+    feature_seed: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(0, self, PATH, "high_frequency_weight", "perceptual_weight", "feature_seed")
+        at_least(1, self, PATH, "feature_steps")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step(WithTerms):
     """`drf_jax.objectives.step_distillation`: ``steps`` steps, on as many cached trajectories of the teacher.
 
     From update ``on_policy_after`` on, with batches of ``batch_size_on_policy`` (0: the training's divided by steps).
@@ -78,7 +96,7 @@ class Step(Distillation):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DraftRefine(Distillation):
+class DraftRefine(WithTerms):
     """`drf_jax.objectives.draft_refine`: ``rounds`` rounds of ``drafts`` drafts, on as many cached trajectories of the
     teacher; two sequential calls and drafts + 1 steps a round. Defaults are what runs did
     from before a key was there (`drf_jax.workdir.ABSENT`); configs have every key.
@@ -115,13 +133,6 @@ class DraftRefine(Distillation):
     """The same of later rounds' gradient and the states that a round starts from, on-policy."""
     end_weight: float = 0.0
     """Of `drf_jax.objectives.end_point`."""
-    high_frequency_weight: float = 0.0
-    """Of `drf_jax.objectives.high_frequency`."""
-    perceptual_weight: float = 0.0
-    """Of `drf_jax.objectives.perceptual`, with the classifier of the file ``features``, or one that is trained."""
-    features: str = ""
-    feature_steps: int = 600
-    feature_seed: int = 1
     on_policy_after: int = 0
     batch_size_on_policy: int = 0
     trajectory_batch: int = 256
@@ -131,12 +142,12 @@ class DraftRefine(Distillation):
     def __post_init__(self):
         super().__post_init__()
         positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
-        at_least(1, self, PATH, *positive, "feature_steps")
+        at_least(1, self, PATH, *positive)
         weights = ("draft_weight", "refine_weight", "end_weight")
         weights += ("high_frequency_weight", "perceptual_weight")
         if not any(getattr(self, name) for name in weights):
             raise UserError(f"{PATH}: all of {', '.join(weights)} are 0; nothing is left to learn")
-        counts = ("cross_draft_width", "lora_rank", "feature_seed")
+        counts = ("cross_draft_width", "lora_rank")
         at_least(0, self, PATH, *weights, *counts, "on_policy_after", "batch_size_on_policy")
         choose(dict.fromkeys(FORMS), self.form, f"{PATH}.form")
         choose(CROSS_DRAFT, self.cross_draft, f"{PATH}.cross_draft")

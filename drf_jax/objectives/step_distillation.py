@@ -3,7 +3,10 @@
 The teacher's trajectory from the same noise is kept at the student's own times, x*_{τ_0} … x*_{τ_n}. The student's
 DDIM step over a span is compared with it in units of v (`drf_jax.objectives.draft_refine`, equation 1):
 
-    L = ‖S(f(x, τ_i), τ_{i+1}) − x*_{τ_{i+1}}‖² / c(τ_i, τ_{i+1})²                                     (1)
+    L = ‖S(f(x, τ_i), τ_{i+1}) − x*_{τ_{i+1}}‖² / c(τ_i, τ_{i+1})²  +  Σ_j w_j L_j                      (1)
+
+with further terms L_j, for which a span is a round of one state (`drf_jax.objectives.high_frequency`, `perceptual`).
+What a draft–refine student is given, its control can be given, too.
 
 `TeacherForced` takes one random span of each trajectory, from the teacher's state x = x*_{τ_i}; `OnPolicy` walks all
 of them, each from the state that the student itself reached (no gradient through it). These are the stages of
@@ -20,7 +23,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from drf_jax.denoiser import DenoiserLike
-from drf_jax.objectives.draft_refine import state_loss
+from drf_jax.objectives.draft_refine import Term, Walked, state_loss
 from drf_jax.objectives.model import Model
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.transition import skip
@@ -28,11 +31,24 @@ from drf_jax.typing import Cond, Metrics, Params, PerExample, PRNGKey, State, Ti
 
 
 def span_loss(
-    process: Process, denoiser: DenoiserLike, x: State, target: State, t: Time, u: Time, cond: Cond
-) -> tuple[PerExample, State]:
-    """Equation (1) for the span t → u from x: the loss, and where the step ended."""
+    process: Process,
+    denoiser: DenoiserLike,
+    x: State,
+    target: State,
+    t: Time,
+    u: Time,
+    cond: Cond,
+    terms: tuple[Term, ...] = (),
+    frozen: Params = None,
+) -> tuple[PerExample, Metrics, State]:
+    """Equation (1) for the span t → u from x: the loss, its terms, and where the step ended."""
     end = skip(process, denoiser(x, t, cond), u)
-    return state_loss(process, end[None], target[None], t, u[None])[0], end
+    loss, metrics = state_loss(process, end[None], target[None], t, u[None])[0], {}
+    walked = Walked(x, end[None], target[None], jnp.stack([t, u]))
+    for term in terms:
+        metrics[term.name] = term.loss(frozen, walked)
+        loss += term.weight * metrics[term.name]
+    return loss, metrics, end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +58,7 @@ class TeacherForced:
     model: Model
     process: Process
     grid: tuple[float, ...]
+    terms: tuple[Term, ...] = ()
 
     def __call__(
         self, params: Params, frozen: Params, batch: dict, key: PRNGKey
@@ -50,7 +67,7 @@ class TeacherForced:
         b, nodes = states.shape[:2]
         i, row = jax.random.randint(key, (b,), 0, nodes - 1), jnp.arange(b)
         grid = jnp.asarray(self.grid, states.dtype)
-        loss, _ = span_loss(
+        loss, metrics, _ = span_loss(
             self.process,
             self.model(params),
             states[row, i],
@@ -58,8 +75,10 @@ class TeacherForced:
             grid[i],
             grid[i + 1],
             batch["cond"],
+            self.terms,
+            frozen,
         )
-        return loss, {}
+        return loss, metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +94,7 @@ class OnPolicy:
     model: Model
     process: Process
     grid: tuple[float, ...]
+    terms: tuple[Term, ...] = ()
     scan: Callable = jax.lax.scan
 
     def __call__(
@@ -86,7 +106,7 @@ class OnPolicy:
         x = walk(self.model(jax.lax.stop_gradient(params)), self.process, batch, grid, self.scan)
         # Examples are the major axis, so that a batch that is split over devices stays so.
         flat = lambda a: a.reshape(b * spans, *a.shape[2:])
-        loss, _ = span_loss(
+        loss, metrics, _ = span_loss(
             self.process,
             self.model(params),
             flat(x),
@@ -94,9 +114,12 @@ class OnPolicy:
             flat(grid[:, :-1]),
             flat(grid[:, 1:]),
             jax.tree.map(lambda leaf: jnp.repeat(leaf, spans, axis=0), cond),
+            self.terms,
+            frozen,
         )
-        loss = loss.reshape(b, spans)
-        return loss.mean(1), {"end": loss[:, -1]}
+        each = lambda a: a.reshape(b, spans)
+        metrics = {name: each(values).mean(1) for name, values in metrics.items()}
+        return each(loss).mean(1), {**metrics, "end": each(loss)[:, -1]}
 
 
 def walk(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
+from drf_jax.objectives.draft_refine import Term, state_loss
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced, span_loss
 from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.prediction import from_output
@@ -57,7 +58,7 @@ def spans(w, start, states, cond):
     x, losses = states[:, 0], []
     for i in range(N):
         t, u = (jnp.full(B, GRID[j]) for j in (i, i + 1))
-        loss, end = span_loss(PROCESS, student(w), x, states[:, i + 1], t, u, cond)
+        loss, _, end = span_loss(PROCESS, student(w), x, states[:, i + 1], t, u, cond)
         losses.append(loss)
         x = start(end, states[:, i + 1])
     return jnp.stack(losses)
@@ -79,11 +80,28 @@ def test_on_policy_walks_all_spans_from_its_own_ends():
     data = batch()
     every = spans(jnp.float64(0.8), lambda end, state: end, **data)
     for loop in (COMPILED, PYTHON):
-        loss, metrics = OnPolicy(student, PROCESS, TIMES, loop.scan)(
+        loss, metrics = OnPolicy(student, PROCESS, TIMES, scan=loop.scan)(
             jnp.float64(0.8), None, data, jax.random.key(0)
         )
         np.testing.assert_allclose(loss, every.mean(0), rtol=1e-10)
         np.testing.assert_allclose(metrics["end"], every[-1], rtol=1e-10)
+
+
+def far(frozen, walked):
+    """The main loss again, times what is frozen: of a round of one state."""
+    assert walked.states.shape[0] == walked.targets.shape[0] == len(walked.times) - 1 == 1
+    return frozen * state_loss(
+        PROCESS, walked.states, walked.targets, walked.times[0], walked.times[1:]
+    ).mean(0)
+
+
+@pytest.mark.parametrize("objective", [TeacherForced, OnPolicy])
+def test_further_terms_are_added_with_their_weights(objective):
+    data, w = batch(), jnp.float64(0.8)
+    plain, _ = objective(student, PROCESS, TIMES)(w, None, data, KEY)
+    more, metrics = objective(student, PROCESS, TIMES, (Term("far", 0.5, far),))(w, 3.0, data, KEY)
+    np.testing.assert_allclose(more, 2.5 * plain, rtol=1e-10)
+    np.testing.assert_allclose(metrics["far"], 3 * plain, rtol=1e-10)
 
 
 def test_no_gradient_runs_from_a_span_into_the_one_before():

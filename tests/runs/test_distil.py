@@ -298,21 +298,33 @@ def test_another_teacher_is_refused(trained, teacher, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_classifier_of_a_perceptual_loss_does_not_judge(teacher, tmp_path, capsys):
-    weights = {"draft": 0.3, "refine": 0.7, "end": 4.0, "perceptual": 0.5, "high_frequency": 0.1}
+@pytest.mark.parametrize(
+    "method, row, own",
+    [
+        (
+            "draft_refine_aggressive",
+            "learned-aggressive-3",
+            {"draft": 0.3, "refine": 0.7, "end": 4},
+        ),
+        ("step", "step-distilled-4", {}),
+    ],
+)
+def test_the_classifier_of_a_perceptual_loss_does_not_judge(
+    method, row, own, teacher, tmp_path, capsys
+):
+    weights = own | {"perceptual": 0.5, "high_frequency": 0.1}
     more = [f"--config.method.{name}_weight={weight}" for name, weight in weights.items()]
-    argv = words("draft_refine_aggressive", teacher, "--workdir", str(tmp_path), *more)
+    argv = words(method, teacher, "--workdir", str(tmp_path), *more)
     assert main(["train", *argv]) == 0
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
-    whole = sum(weight * last[name] for name, weight in weights.items())
-    np.testing.assert_allclose(last["loss"], whole, rtol=1e-5)
+    if own:
+        whole = sum(weight * last[name] for name, weight in weights.items())
+        np.testing.assert_allclose(last["loss"], whole, rtol=1e-5)
     assert last["perceptual"] > 0 and last["high_frequency"] > 0
     capsys.readouterr()
     own = f"--config.evaluate.features={tmp_path / 'perceptual.npz'}"
     assert main(["evaluate", *argv, own]) == 2
-    assert "learned-aggressive-3: its training looked through the feature network" in (
-        capsys.readouterr().err
-    )
+    assert f"{row}: its training looked through the feature network" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ What is trained are the parameters of the student's networks or, by ``config.met
 """
 
 import dataclasses
-import functools
 from pathlib import Path
 
 import jax
@@ -21,21 +20,13 @@ from drf_jax.data.conditioning import null_cond
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.networks.adapted import adapt, adapted, split
-from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.networks.shared import share, unshare
 from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced, Term
 from drf_jax.objectives.end_point import EndPoint
 from drf_jax.objectives.guidance import KEY
-from drf_jax.objectives.high_frequency import HighFrequency
-from drf_jax.objectives.perceptual import Perceptual
-from drf_jax.runs.distillation.features import (
-    PERCEPTUAL,
-    check_features,
-    every_map,
-    frozen_classifier,
-)
 from drf_jax.runs.distillation.slots import MODES, Mode
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.runs.distillation.terms import check_terms, frozen_of_terms, further_terms
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
 from drf_jax.sampling.draft import Drafter
 from drf_jax.sampling.grid import Grid, make_grid
@@ -59,8 +50,7 @@ class DraftRefineStage:
                 f" teacher_steps = {spec.teacher_steps}"
             )
         self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
-        if spec.perceptual_weight:
-            check_features(spec.features, self.setting.teacher.data)
+        check_terms(spec, self.setting)
 
     @property
     def mode(self) -> Mode:
@@ -147,16 +137,9 @@ class DraftRefineStage:
     @property
     def terms(self) -> tuple[Term, ...]:
         """What is minimised besides the states' errors."""
-        spec, process = self.spec, self.student.process
-        maps = functools.partial(
-            every_map, ClassifierNetwork(self.setting.teacher.data.num_classes)
-        )
-        terms = (
-            Term("end", spec.end_weight, EndPoint(process)),
-            Term("high_frequency", spec.high_frequency_weight, HighFrequency(process)),
-            Term("perceptual", spec.perceptual_weight, Perceptual(process, maps)),
-        )
-        return tuple(term for term in terms if term.weight)
+        end = Term("end", self.spec.end_weight, EndPoint(self.student.process))
+        further = further_terms(self.spec, self.setting, self.student.process)
+        return ((end,) if end.weight else ()) + further
 
     def training(self, source: Params, folder: Path) -> Training:
         setting, spec = self.setting, self.spec
@@ -167,8 +150,7 @@ class DraftRefineStage:
         frozen = {}
         if spec.lora_rank:
             frozen["base"] = setting.parameters(jax.jit(self.base), source)
-        if spec.perceptual_weight:
-            frozen["features"] = frozen_classifier(setting, spec, folder / PERCEPTUAL).params
+        frozen |= frozen_of_terms(spec, setting, folder)
         rounds = {"between_rounds": GRADIENTS[spec.gradient_between_rounds]}
         forced = TeacherForced(*shared)
         on_policy = OnPolicy(*shared, **rounds, scan=setting.loop.scan)

@@ -7,6 +7,7 @@ from drf_jax import build
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.runs.distillation.terms import check_terms, frozen_of_terms, further_terms
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
 from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method, serial_method
@@ -22,6 +23,7 @@ class StepStage:
 
     def __post_init__(self):
         self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
+        check_terms(self.spec, self.setting)
 
     @property
     def on_policy_batch(self) -> int:
@@ -53,7 +55,8 @@ class StepStage:
         setting, spec = self.setting, self.spec
         batches = setting.trajectories(self.walk, spec, folder / TRAJECTORIES)
         student = self.pair.student
-        shared = (student, student.process, tuple(self.times.tolist()))
+        terms = further_terms(spec, setting, student.process)
+        shared = (student, student.process, tuple(self.times.tolist()), terms)
         forced, on_policy = TeacherForced(*shared), OnPolicy(*shared, scan=setting.loop.scan)
         return Training(
             (
@@ -64,7 +67,7 @@ class StepStage:
                     first=spec.on_policy_after,
                 ),
             ),
-            {},
+            frozen_of_terms(spec, setting, folder),
             setting.optimizer(),
         )
 
