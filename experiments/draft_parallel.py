@@ -46,7 +46,13 @@ from drf_jax.cli.main import compilation_cache
 from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.program import Program, compile_program
-from drf_jax.evaluation.report import markdown_table, read_results, row, write_results
+from drf_jax.evaluation.report import (
+    markdown_table,
+    read_results,
+    row,
+    with_circumstances,
+    write_results,
+)
 from drf_jax.networks.dit import DiT
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.method import Method
@@ -219,7 +225,7 @@ def join(files: list[Path], out: Path) -> None:
     """One results file of several; its command is all of theirs."""
     found = [read_results(file) for file in files]
     command = "; ".join(each["command"] for each in found)
-    rows = [r for each in found for r in each["rows"]]
+    rows = [r for each in found for r in with_circumstances(each)]
     checks = [c for each in found for c in each["checks"]]
     config = {"joined": [each["config"] for each in found]}
     write_results(

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from drf_jax.evaluation.report import Row, read_results, write_results
+from drf_jax.evaluation.report import Row, read_results, with_circumstances, write_results
 
 Made = tuple[Row, dict[str, Any]]
 """A row and its details, as JSON values."""
@@ -35,7 +35,7 @@ def kept(path: Path) -> dict[str, Made]:
     if not path.exists():
         return {}
     stored = read_results(path)
-    parts = (stored.get("marks", []), stored["rows"], stored.get("details", []))
+    parts = (stored.get("marks", []), with_circumstances(stored), stored.get("details", []))
     return {mark: (row, details) for mark, row, details in zip(*parts, strict=False)}
 
 

@@ -43,7 +43,14 @@ from drf_jax.errors import UserError
 from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.program import compile_program, matrix_rate, operations
-from drf_jax.evaluation.report import family, markdown_table, read_results, row, write_results
+from drf_jax.evaluation.report import (
+    family,
+    markdown_table,
+    read_results,
+    row,
+    with_circumstances,
+    write_results,
+)
 from drf_jax.networks.autoencoder import Autoencoder
 from drf_jax.sampling.loops import COMPILED
 
@@ -246,7 +253,7 @@ def main(
     tables: dict[str, list[Entry]] = {"rows": [], "calls": []}
     if resume and path.exists():
         found = read_results(path)
-        tables = {name: found.get(name, []) for name in tables}
+        tables = {"rows": with_circumstances(found), "calls": found.get("calls", [])}
     rows, calls = tables["rows"], tables["calls"]
 
     def save():

@@ -37,6 +37,7 @@ from drf_jax.evaluation.report import (
     family,
     markdown_table,
     read_results,
+    with_circumstances,
     write_results,
 )
 from drf_jax.evaluation.resumable import generate_resumably
@@ -252,7 +253,8 @@ def unchanged_rows(path: Path, marks: Mapping[str, str]) -> list[Row]:
         return []
     stored = read_results(path)
     before = stored.get("fingerprints", {})
-    return [r for r in stored["rows"] if before.get(r["method"]) == marks.get(r["method"])]
+    rows = with_circumstances(stored)
+    return [r for r in rows if before.get(r["method"]) == marks.get(r["method"])]
 
 
 def picture(path: Path, rows: Sequence[Row], images: Mapping[str, np.ndarray]) -> None:
