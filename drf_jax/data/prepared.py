@@ -115,7 +115,8 @@ class Prepared:
         """Have these in memory, if all fit; nothing otherwise."""
         if self._decoded is None:
             return
-        missing = np.unique(indices[~self._decoded.done[indices]]).tolist()
+        rows = np.arange(len(self))[indices]
+        missing = np.unique(rows[~self._decoded.done[rows]]).tolist()
         for i, example in zip(missing, self._read(missing), strict=True):
             self._decoded.put(i, example)
 
