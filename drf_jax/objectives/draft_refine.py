@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from drf_jax.objectives.terms import Term, Walked, further_loss
 from drf_jax.process.prediction import expand
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.driffusion import one_round
@@ -43,26 +44,6 @@ def through(states: Drafts | State) -> Drafts | State:
 
 
 GRADIENTS: dict[str, Between] = {"through": through, "stopped": jax.lax.stop_gradient}
-
-
-class Walked(NamedTuple):
-    """A round as further terms of the loss see it."""
-
-    anchor: State
-    states: Float[Array, "m b *state"]
-    """r_1 … r_M."""
-    targets: Float[Array, "m b *state"]
-    times: Float[Array, "nodes b"]
-    """Of the anchor and of the states."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """``weight`` times ``loss(frozen, walked) -> [b]``; its metric is called ``name``."""
-
-    name: str
-    weight: float
-    loss: Callable[[Params, Walked], PerExample]
 
 
 def jump_scale(process: Process, t: Times, u: Times) -> Times:
@@ -108,11 +89,8 @@ def round_loss(
     refine = state_loss(student.process, refined.states, targets, times[0], times[1:])
     metrics = {"draft": draft, "refine": refine.mean(0), "end": refine[-1]}
     loss = draft_weight * draft + refine_weight * refine.mean(0)
-    walked = Walked(x, refined.states, targets, times)
-    for term in terms:
-        metrics[term.name] = term.loss(frozen, walked)
-        loss += term.weight * metrics[term.name]
-    return loss, metrics, end
+    more, their = further_loss(terms, frozen, Walked(x, refined.states, targets, times))
+    return loss + more, metrics | their, end
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ The next round starts from r_M, or it is the image; drafts and the other refined
 
 import dataclasses
 
-from drf_jax.objectives.draft_refine import Walked, state_loss
+from drf_jax.objectives.draft_refine import state_loss
+from drf_jax.objectives.terms import Walked
 from drf_jax.process.schedule import Process
 from drf_jax.typing import Params, PerExample
 

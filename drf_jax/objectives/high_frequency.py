@@ -20,7 +20,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from drf_jax.objectives.draft_refine import Walked, state_loss
+from drf_jax.objectives.draft_refine import state_loss
+from drf_jax.objectives.terms import Walked
 from drf_jax.process.schedule import Process
 from drf_jax.typing import Params, PerExample
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from drf_jax.objectives.draft_refine import Walked
+from drf_jax.objectives.terms import Walked
 from drf_jax.process.prediction import expand
 from drf_jax.process.schedule import Process
 from drf_jax.typing import Params, PerExample, State, Time

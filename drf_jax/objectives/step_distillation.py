@@ -23,8 +23,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from drf_jax.denoiser import DenoiserLike
-from drf_jax.objectives.draft_refine import Term, Walked, state_loss
+from drf_jax.objectives.draft_refine import state_loss
 from drf_jax.objectives.model import Model
+from drf_jax.objectives.terms import Term, Walked, further_loss
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.transition import skip
 from drf_jax.typing import Cond, Metrics, Params, PerExample, PRNGKey, State, Time
@@ -43,12 +44,10 @@ def span_loss(
 ) -> tuple[PerExample, Metrics, State]:
     """Equation (1) for the span t → u from x: the loss, its terms, and where the step ended."""
     end = skip(process, denoiser(x, t, cond), u)
-    loss, metrics = state_loss(process, end[None], target[None], t, u[None])[0], {}
+    loss = state_loss(process, end[None], target[None], t, u[None])[0]
     walked = Walked(x, end[None], target[None], jnp.stack([t, u]))
-    for term in terms:
-        metrics[term.name] = term.loss(frozen, walked)
-        loss += term.weight * metrics[term.name]
-    return loss, metrics, end
+    more, metrics = further_loss(terms, frozen, walked)
+    return loss + more, metrics, end
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from drf_jax.objectives.draft_refine import Walked, jump_scale, state_loss
+from drf_jax.objectives.draft_refine import jump_scale, state_loss
 from drf_jax.objectives.end_point import EndPoint
+from drf_jax.objectives.terms import Walked
 from drf_jax.process.schedule import CosineVP
 
 PROCESS = CosineVP()

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drf_jax.objectives.draft_refine import Walked, state_loss
+from drf_jax.objectives.draft_refine import state_loss
 from drf_jax.objectives.high_frequency import HighFrequency, high_pass
+from drf_jax.objectives.terms import Walked
 from drf_jax.process.schedule import CosineVP
 
 PROCESS = CosineVP()

@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from drf_jax.objectives.draft_refine import Walked, jump_scale
+from drf_jax.objectives.draft_refine import jump_scale
 from drf_jax.objectives.perceptual import Perceptual, implied_x0, map_distance
+from drf_jax.objectives.terms import Walked
 from drf_jax.process.prediction import Prediction, expand
 from drf_jax.process.schedule import CosineVP
 from drf_jax.sampling.transition import skip

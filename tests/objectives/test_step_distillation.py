@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
-from drf_jax.objectives.draft_refine import Term, state_loss
+from drf_jax.objectives.draft_refine import state_loss
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced, span_loss
+from drf_jax.objectives.terms import Term
 from drf_jax.process.mixture import GaussianMixture
 from drf_jax.process.prediction import from_output
 from drf_jax.process.schedule import CosineVP, Process

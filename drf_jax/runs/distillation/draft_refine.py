@@ -21,9 +21,10 @@ from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.networks.adapted import adapt, adapted, split
 from drf_jax.networks.shared import share, unshare
-from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced, Term
+from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced
 from drf_jax.objectives.end_point import EndPoint
 from drf_jax.objectives.guidance import KEY
+from drf_jax.objectives.terms import Term
 from drf_jax.runs.distillation.slots import MODES, Mode
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.runs.distillation.terms import check_terms, frozen_of_terms, further_terms

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from drf_jax import build
 from drf_jax.networks.classifier import ClassifierNetwork
-from drf_jax.objectives.draft_refine import Term
 from drf_jax.objectives.high_frequency import HighFrequency
 from drf_jax.objectives.perceptual import Perceptual
+from drf_jax.objectives.terms import Term
 from drf_jax.process.schedule import Process
 from drf_jax.runs.distillation.features import (
     PERCEPTUAL,
