@@ -1,7 +1,6 @@
 """Adversarial distillation: score distillation and a discriminator on the maps of a classifier."""
 
 import dataclasses
-import functools
 from pathlib import Path
 
 import jax
@@ -59,15 +58,11 @@ class AdversarialStage:
     def discriminator(self) -> Discriminator:
         return Discriminator(self.spec.width, self.setting.teacher.data.num_classes)
 
-    @property
-    def network(self) -> ClassifierNetwork:
-        return ClassifierNetwork(self.setting.teacher.data.num_classes)
-
     def init(self, source: Params, key: PRNGKey) -> Params:
         data = self.setting.teacher.data
         x = jnp.zeros((1, *data.image_shape))
-        shapes = jax.eval_shape(self.network.init, key, x)["params"]
-        maps = jax.eval_shape(functools.partial(every_map, self.network), shapes, x)
+        shapes = jax.eval_shape(ClassifierNetwork(1).init, key, x)["params"]
+        maps = jax.eval_shape(every_map, shapes, x)  # whatever the classes are
         maps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), maps)
         cond = null_cond(data, 1)
         return {
@@ -85,7 +80,7 @@ class AdversarialStage:
             student,
             self.pair.teacher,
             self.discriminator,
-            functools.partial(every_map, self.network),
+            every_map,
             student.process,
             tuple(self.times.tolist()),
             spec.distill_weight,

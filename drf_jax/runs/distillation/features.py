@@ -22,10 +22,11 @@ PERCEPTUAL = "perceptual.npz"
 
 
 def every_map(
-    network: ClassifierNetwork, params: Params, image: Float[Array, "b h w c"]
+    params: Params, image: Float[Array, "b h w c"]
 ) -> tuple[Float[Array, "b _h _w _n"], ...]:
     """The classifier's convolutions, which see a part of the image each, and its features, which see all of it, as a
-    map of one position."""
+    map of one position. It may tell other classes apart than the teacher is told."""
+    network = ClassifierNetwork(params["logits"]["bias"].size)
     features, _ = network.apply({"params": params}, image)
     return *feature_maps(network, params, image), features[:, None, None]
 
@@ -44,13 +45,13 @@ def frozen_classifier(
     """The classifier in ``path``, which is made if it isn't there.
 
     Raises:
-      UserError: it is one of other data.
+      UserError: it is one of other images.
     """
     made, data = setting.classifier(spec, path), setting.teacher.data
-    if (made.image_shape, made.num_classes) != (data.image_shape, data.num_classes):
+    if made.image_shape != data.image_shape:
         raise UserError(
-            f"{path} is a classifier of {made.image_shape} images in {made.num_classes} classes;"
-            f" the data {data.name} have {data.image_shape} in {data.num_classes}"
+            f"config.method.features = {spec.features!r}: is for images of shape {made.image_shape},"
+            f" and those of {data.name} have {data.image_shape}"
         )
     return made
 

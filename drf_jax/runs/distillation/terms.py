@@ -1,10 +1,8 @@
 """Further terms of the loss of students of the teacher's walk, and the classifier that one of them looks through."""
 
-import functools
 from pathlib import Path
 
 from drf_jax import build
-from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.objectives.high_frequency import HighFrequency
 from drf_jax.objectives.perceptual import Perceptual
 from drf_jax.objectives.terms import Term
@@ -27,10 +25,9 @@ def check_terms(spec: build.WithTerms, setting: Setting) -> None:
 
 def further_terms(spec: build.WithTerms, setting: Setting, process: Process) -> tuple[Term, ...]:
     """Those that have a weight."""
-    maps = functools.partial(every_map, ClassifierNetwork(setting.teacher.data.num_classes))
     terms = (
         Term("high_frequency", spec.high_frequency_weight, HighFrequency(process)),
-        Term("perceptual", spec.perceptual_weight, Perceptual(process, maps)),
+        Term("perceptual", spec.perceptual_weight, Perceptual(process, every_map)),
     )
     return tuple(term for term in terms if term.weight)
 
