@@ -73,6 +73,7 @@ class Options:
     only: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     updates: int = 0
+    published: bool = False
     jobs: int = 1
     accelerators: int = 1
     environment: Mapping[str, str] = dataclasses.field(default_factory=lambda: NOTHING)

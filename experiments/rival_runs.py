@@ -23,6 +23,7 @@ from drf_jax.runs.evaluate import FILES
 from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
+from drf_jax.runs.teacher import load_teacher
 from drf_jax.runs.timed import BUDGET, PREPARATION
 from drf_jax.turns import VARIABLE, turn
 from drf_jax.workdir import read_config
@@ -55,6 +56,7 @@ def make_teacher(o: Options, made: Table) -> Path:
             source = folder
         pack(source, packed)
     unpack(packed, folder, data_dir)
+    made.same("teacher", {"sha256": load_teacher(folder).sha256})
     return folder
 
 
@@ -65,7 +67,7 @@ def make_features(o: Options, made: Table, teacher: Path) -> None:
         shutil.copyfile(teacher / FEATURES, path)
     make_classifier(o, config, path, config["evaluate"]["feature_steps"], FEATURE_SEED)
     classifier = load_classifier(path)
-    made.facts["features"] = dict(classifier.provenance)
+    made.same("features", dict(classifier.provenance))
     if not o.statistics.exists():
         data_statistics(config, classifier, o.statistics)
 

@@ -47,7 +47,7 @@ class Table:
         self.lock, self.preparing = threading.Lock(), threading.Lock()
         self.path = options.out / options.file
         self.rows: dict[str, Row] = {}
-        kinds = ("budget", "made", "timed", "failed", "features")
+        kinds = ("budget", "made", "timed", "failed", "features", "teacher")
         self.facts: dict[str, Any] = {kind: {} for kind in kinds}
         self.now = {"jobs": options.jobs, "xla_flags": os.environ.get("XLA_FLAGS", "")}
         self.before = self.now
@@ -78,6 +78,19 @@ class Table:
                 self.facts[kind][name] = value
             self.save()
 
+    def same(self, kind: str, found: dict[str, Any]) -> None:
+        """Keep what the rows are made with: ``kind`` is features or teacher.
+
+        Raises:
+          UserError: those that are there were made with another.
+        """
+        known = self.facts[kind]
+        if self.rows and known and known != found:
+            raise UserError(
+                f"the rows in {self.path} were made with the {kind} {known}, not {found}; use another --out"
+            )
+        self.facts[kind] = found
+
     def rows_of(self, name: str) -> list[Row]:
         """Those that one student, or one kind of samplers without a training, has."""
         return [r for r in self.rows.values() if f"--only={name}" in r["command"].split()]
@@ -106,9 +119,14 @@ def source_of(name: str) -> str:
     return f"{name}-source"
 
 
+def pictures_of(o: Options) -> Path:
+    """The first samples of every row."""
+    return o.out / "pictures.npz"
+
+
 def keep_picture(o: Options, key: str, states: np.ndarray) -> None:
     """Add a row's first samples to those of the others."""
-    path = o.out / "pictures.npz"
+    path = pictures_of(o)
     found = dict(np.load(path)) if path.exists() else {}
     with replacing(path) as file:
         np.savez_compressed(file, **found | {key: stored(states)})
@@ -130,7 +148,7 @@ def draw(made: Table, folder: Path) -> None:
     title = f"{data}, {made.options.seconds:g} s a student"
     panel = Panel(title, "sequential network calls", "FD", shown, guides)
     line_figure(folder / f"rivals_{data}.png", [panel])
-    with np.load(made.options.out / "pictures.npz") as pictures:
+    with np.load(pictures_of(made.options)) as pictures:
         cells = {key: pictures[r["method"]] for key, r in best.items() if key[1] in CALLS}
     if not cells:
         return

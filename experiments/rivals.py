@@ -7,6 +7,7 @@
     python experiments/rivals.py --data digits --only lcm --updates 2000         one student's rows
     python experiments/rivals.py --data digits --only step-4 --seed 1            once more, with other random numbers
     python experiments/rivals.py --data digits --publish                         results/ and docs/pictures/
+    python experiments/rivals.py --data fashion_mnist32 --teacher fashion_mnist --published --only pfgmpp
 
 The teacher, the classifier of the features and its statistics come first. Then every student that the data set's
 configs offer is trained for the same seconds and evaluated in one loop with the samplers that need no training
@@ -21,12 +22,12 @@ for how many updates that makes.
 
 A second call goes on where the first stopped. With ``--deadline S`` it stops in time, and OUT alone is enough to go on,
 on another machine, too: a student whose rows are there is not trained again, unless ``--again=NAME`` asks for it. A
-table in which a training took other seconds than asked is not published.
+table in which a training took other seconds than asked is not published. ``--published`` goes on from the published
+table, where OUT has none yet: with the same teacher, and rows that are there are not made again.
 """
 
 import dataclasses
 import functools
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,9 @@ from typing import Any
 from absl import flags
 from rival_loop import make_table, run, told
 from rival_options import FREE, ROOT, Options, define_flags, offered, options_of
+from rival_published import begin, publish
 from rival_runs import score
-from rival_seconds import check_publishable, forget
+from rival_seconds import forget
 from rival_table import Table, draw
 
 from drf_jax.configs import training_free
@@ -58,20 +60,15 @@ def free(
     score(o, made, teacher, f"{FREE}-{kind}", methods, [])
 
 
-def publish(made: Table, root: Path) -> None:
-    """The table into results/ as it is, the pictures, if it is seed 0's, into docs/pictures/."""
-    check_publishable(made)
-    (root / "results").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(made.path, root / "results" / made.path.name)
-    if made.options.seed == 0:
-        draw(made, root / "docs" / "pictures")
-
-
-def main(o: Options, to_publish: bool) -> int:
+def main(o: Options, to_publish: bool, root: Path = ROOT) -> int:
     """The exit code: 0 if the table has every row."""
+    if o.published:
+        begin(o, root / "results")
     made = Table(o)
     if to_publish:
-        publish(made, ROOT)
+        publish(made, root / "results")
+        if o.seed == 0:
+            draw(made, root / "docs" / "pictures")
         return 0
     o.out.mkdir(parents=True, exist_ok=True)
     forget(made, o.again)
@@ -83,4 +80,8 @@ def main(o: Options, to_publish: bool) -> int:
 
 if __name__ == "__main__":
     define_flags("digits, fashion_mnist32, emoji64, cifar10")
-    run(lambda: options_of(flags.FLAGS), lambda o: main(o, flags.FLAGS.publish))
+    flags.DEFINE_boolean("published", False, "go on from the published table, if OUT has none")
+    run(
+        lambda: options_of(flags.FLAGS, published=flags.FLAGS.published),
+        lambda o: main(o, flags.FLAGS.publish),
+    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def test_the_table_goes_on_where_it_stopped(rivals, options):
         "timed": {},
         "failed": {},
         "features": {},
+        "teacher": {},
     }
     with pytest.raises(UserError, match=r"--seconds=2\.0, not 3\.0"):
         rivals.Table(dataclasses.replace(options, seconds=3.0))
@@ -171,11 +173,55 @@ def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options,
     bare = dataclasses.replace(options, runs=tmp_path / "bare")
     assert rivals.main(bare, to_publish=False) == 0
     assert not (bare.runs / "lcm").exists() and (bare.runs / "teacher").exists()
-    rivals.publish(rivals.Table(options), tmp_path / "root")
-    assert (tmp_path / "root" / "results" / "rivals_digits.json").read_bytes() == (
-        made.path.read_bytes()
-    )
-    assert (tmp_path / "root" / "docs" / "pictures" / "rivals_digits_samples.png").exists()
+    root = tmp_path / "root"
+    assert rivals.main(options, to_publish=True, root=root) == 0
+    for name, file in (("rivals_digits.json", made.path), ("rivals_digits.npz", "pictures.npz")):
+        assert (root / "results" / name).read_bytes() == (tmp_path / file).read_bytes()
+    assert (root / "docs" / "pictures" / "rivals_digits_samples.png").exists()
+    # With what is published alone, and the same teacher, nothing is left to do, either.
+    out = tmp_path / "elsewhere"
+    own = {"teacher": str(tmp_path / "teacher"), "out": out, "runs": out / "runs"}
+    elsewhere = dataclasses.replace(options, published=True, **own)
+    shutil.copy(tmp_path / "features.npz", tmp_path / "teacher")  # as a model has it
+    assert rivals.main(elsewhere, to_publish=False, root=root) == 0
+    assert not (out / "runs" / "lcm").exists()
+    assert json.loads((out / made.path.name).read_text())["rows"] == found["rows"]
+
+
+def test_what_is_published_is_where_another_machine_begins(rivals, options, tmp_path):
+    here = dataclasses.replace(options, published=True)
+    with pytest.raises(UserError, match=r"--published: .*rivals_digits\.json does not exist"):
+        rivals.begin(here, tmp_path / "results")
+    made = rivals.Table(options)
+    made.rows["lcm-1"] = row(method="lcm-1", sequential_calls=1, fd=2.0)
+    made.save()
+    table = sys.modules["rival_table"]
+    table.keep_picture(options, "lcm-1", np.zeros((4, 8, 8, 1)))
+    rivals.publish(made, tmp_path / "results")
+    there = dataclasses.replace(here, out=tmp_path / "there")
+    rivals.begin(there, tmp_path / "results")
+    assert rivals.Table(there).rows == rivals.Table(options).rows
+    with np.load(table.pictures_of(there)) as pictures:
+        assert pictures["lcm-1"].shape == (4, 8, 8, 1)
+    # What is there already stays.
+    again = rivals.Table(there)
+    again.rows["ddim-8"] = row(method="ddim-8", sequential_calls=8, fd=1.0)
+    again.save()
+    rivals.begin(there, tmp_path / "results")
+    assert list(rivals.Table(there).rows) == ["ddim-8", "lcm-1"]
+
+
+@pytest.mark.parametrize("kind", ["features", "teacher"])
+def test_rows_of_another_teacher_or_classifier_are_no_comparison(rivals, options, kind):
+    made = rivals.Table(options)
+    made.same(kind, {"seed": 0})
+    made.same(kind, {"seed": 1})  # there are no rows yet
+    made.rows["lcm-1"] = row(method="lcm-1", sequential_calls=1, fd=2.0)
+    made.save()
+    again = rivals.Table(options)
+    again.same(kind, {"seed": 1})
+    with pytest.raises(UserError, match=rf"with the {kind} {{'seed': 1}}, not {{'seed': 2}}"):
+        again.same(kind, {"seed": 2})
 
 
 @pytest.fixture
