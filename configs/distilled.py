@@ -23,6 +23,9 @@ ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 TERMS = {
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,
+    "adversarial_weight": 0.0,
+    "r1_weight": 10.0,
+    "discriminator_learning_rate": 1e-3,
     "features": "",
     "feature_steps": 600,
     "feature_seed": 1,

@@ -131,6 +131,14 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         for w in (0.01, 0.1, 1.0)
         for mode, method in {**MODES, "step+": STEP}.items()
     },
+    **{
+        f"{mode}adversarial_weight={w:g}": (
+            method,
+            {"adversarial_weight": w, "features": ADVERSARY},
+        )
+        for w in (0.001, 0.01, 0.1)
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
 }
 """Name -> method, and what differs from its config: keys of its section ``method``, or dotted ones. Each is one change
 of the conservative student, ``learned``, of the aggressive or of the anchored one, or as many as its name has; ``step``

@@ -58,13 +58,24 @@ class WithTerms(Distillation):
     """Of `drf_jax.objectives.high_frequency`."""
     perceptual_weight: float = 0.0
     """Of `drf_jax.objectives.perceptual`, with the classifier of the file ``features``, or one that is trained."""
+    adversarial_weight: float = 0.0
+    """Of `drf_jax.objectives.adversarial_term`, with the same classifier. Its discriminator learns with a penalty of
+    ``r1_weight`` and with ``discriminator_learning_rate``."""
+    r1_weight: float = 10.0
+    discriminator_learning_rate: float = 1e-3
     features: str = ""
     feature_steps: int = 600
     feature_seed: int = 1
+    weights: ClassVar[tuple[str, ...]] = (
+        "high_frequency_weight",
+        "perceptual_weight",
+        "adversarial_weight",
+    )
 
     def __post_init__(self):
         super().__post_init__()
-        at_least(0, self, PATH, "high_frequency_weight", "perceptual_weight", "feature_seed")
+        at_least(0, self, PATH, *self.weights, "feature_seed", "r1_weight")
+        at_least(0, self, PATH, "discriminator_learning_rate")
         at_least(1, self, PATH, "feature_steps")
 
 
@@ -143,8 +154,7 @@ class DraftRefine(WithTerms):
         super().__post_init__()
         positive = ("rounds", "drafts", "trajectories", "teacher_steps", "trajectory_batch")
         at_least(1, self, PATH, *positive)
-        weights = ("draft_weight", "refine_weight", "end_weight")
-        weights += ("high_frequency_weight", "perceptual_weight")
+        weights = ("draft_weight", "refine_weight", "end_weight", *self.weights)
         if not any(getattr(self, name) for name in weights):
             raise UserError(f"{PATH}: all of {', '.join(weights)} are 0; nothing is left to learn")
         counts = ("cross_draft_width", "lora_rank")

@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from drf_jax.objectives.distance import squared
 from drf_jax.objectives.model import Model
@@ -28,7 +29,8 @@ from drf_jax.process.schedule import Process
 from drf_jax.process.time import TimeDistribution, uniform
 from drf_jax.typing import Cond, Metrics, Network, Params, PerExample, PRNGKey, State
 
-Features = Callable[[Params, State], tuple[jax.Array, ...]]
+Maps = tuple[jax.Array, ...]
+Features = Callable[[Params, State], Maps]
 """(parameters of the feature network, images) -> feature maps ``[b, ...]``."""
 
 
@@ -65,22 +67,12 @@ class Adversarial:
         distill = self.distillation(frozen["teacher"], fake, cond, distill_key)
 
         score = lambda m: scores(params["discriminator"], m)
-        real_maps, fake_maps = maps(x0), maps(jax.lax.stop_gradient(fake))
-        real_scores, fake_scores = score(real_maps), score(fake_maps)
-        hinge = (jax.nn.relu(1 - real_scores) + jax.nn.relu(1 + fake_scores)).sum(0)
-        r1 = squared_norm(jax.grad(lambda m: score(m).sum())(real_maps))
-
+        discriminator, judged = discriminator_loss(
+            score, maps(x0), maps(jax.lax.stop_gradient(fake)), self.r1_weight
+        )
         student = self.distill_weight * distill - fooled
-        discriminator = hinge + self.r1_weight * r1
-        metrics = {
-            "student": student,
-            "distill": distill,
-            "discriminator": discriminator,
-            "r1": r1,
-            "real_score": real_scores.mean(0),
-            "fake_score": fake_scores.mean(0),
-        }
-        return student + discriminator, metrics
+        metrics = {"student": student, "distill": distill, "discriminator": discriminator}
+        return student + discriminator, metrics | judged
 
     def distillation(
         self, teacher_params: Params, fake: State, cond: Cond, key: PRNGKey
@@ -94,6 +86,20 @@ class Adversarial:
         return self.process.alpha(t) * squared(fake, target)
 
 
-def squared_norm(maps: tuple[jax.Array, ...]) -> PerExample:
+def discriminator_loss(
+    score: Callable[[Maps], Float[Array, "heads b"]],
+    real: Maps,
+    fake: Maps,
+    r1_weight: float,
+) -> tuple[PerExample, Metrics]:
+    """Equation (2) of the maps of real and of the student's images, and what it is made of."""
+    real_scores, fake_scores = score(real), score(fake)
+    hinge = (jax.nn.relu(1 - real_scores) + jax.nn.relu(1 + fake_scores)).sum(0)
+    r1 = squared_norm(jax.grad(lambda maps: score(maps).sum())(real))
+    metrics = {"r1": r1, "real_score": real_scores.mean(0), "fake_score": fake_scores.mean(0)}
+    return hinge + r1_weight * r1, metrics
+
+
+def squared_norm(maps: Maps) -> PerExample:
     """Σ over maps and entries of the squares, for each example."""
     return sum(jnp.sum(each**2, axis=tuple(range(1, each.ndim))) for each in maps)

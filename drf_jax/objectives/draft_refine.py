@@ -8,7 +8,8 @@ states at the same times, in units of v: a DDIM jump t → u is x_u = (…) x_t 
 
     L = w_d mean_j ‖d_j − x*_j‖² / c(t_0, t_j)²  +  w_r mean_j ‖r_j − x*_j‖² / c(t_0, t_j)²  +  Σ_i w_i L_i  (2)
 
-with further terms L_i of the refined states, each in a file of its own (`end_point`, `high_frequency`, `perceptual`).
+with further terms L_i of the refined states, each in a file of its own (`end_point`, `high_frequency`, `perceptual`,
+`adversarial_term`).
 
 `TeacherForced` starts one random round per trajectory at the teacher's own state, and a student of one call a round
 remembers a call at the teacher's states before it: cheap, and never drifts.
@@ -89,7 +90,7 @@ def round_loss(
     refine = state_loss(student.process, refined.states, targets, times[0], times[1:])
     metrics = {"draft": draft, "refine": refine.mean(0), "end": refine[-1]}
     loss = draft_weight * draft + refine_weight * refine.mean(0)
-    more, their = further_loss(terms, frozen, Walked(x, refined.states, targets, times))
+    more, their = further_loss(terms, frozen, Walked(x, refined.states, targets, times, cond))
     return loss + more, metrics | their, end
 
 

@@ -5,7 +5,8 @@ DDIM step over a span is compared with it in units of v (`drf_jax.objectives.dra
 
     L = ‖S(f(x, τ_i), τ_{i+1}) − x*_{τ_{i+1}}‖² / c(τ_i, τ_{i+1})²  +  Σ_j w_j L_j                      (1)
 
-with further terms L_j, for which a span is a round of one state (`drf_jax.objectives.high_frequency`, `perceptual`).
+with further terms L_j, for which a span is a round of one state (`drf_jax.objectives.high_frequency`, `perceptual`,
+`adversarial_term`).
 What a draft–refine student is given, its control can be given, too.
 
 `TeacherForced` takes one random span of each trajectory, from the teacher's state x = x*_{τ_i}; `OnPolicy` walks all
@@ -45,7 +46,7 @@ def span_loss(
     """Equation (1) for the span t → u from x: the loss, its terms, and where the step ended."""
     end = skip(process, denoiser(x, t, cond), u)
     loss = state_loss(process, end[None], target[None], t, u[None])[0]
-    walked = Walked(x, end[None], target[None], jnp.stack([t, u]))
+    walked = Walked(x, end[None], target[None], jnp.stack([t, u]), cond)
     more, metrics = further_loss(terms, frozen, walked)
     return loss + more, metrics, end
 

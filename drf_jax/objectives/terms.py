@@ -1,6 +1,6 @@
 """Further terms of the loss of students of the teacher's walk: Σ_i w_i L_i of the states of a round, or of a step.
 
-Each term is in a file of its own (`drf_jax.objectives.end_point`, `high_frequency`, `perceptual`).
+Each term is in a file of its own (`drf_jax.objectives.end_point`, `high_frequency`, `perceptual`, `adversarial_term`).
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
-from drf_jax.typing import Metrics, Params, PerExample, State
+from drf_jax.typing import Cond, Metrics, Params, PerExample, State
 
 
 class Walked(NamedTuple):
@@ -21,6 +21,7 @@ class Walked(NamedTuple):
     targets: Float[Array, "m b *state"]
     times: Float[Array, "nodes b"]
     """Of the anchor and of the states."""
+    cond: Cond = None
 
 
 @dataclasses.dataclass(frozen=True)

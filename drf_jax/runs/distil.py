@@ -24,6 +24,7 @@ from drf_jax.config import naming, plain
 from drf_jax.errors import UserError
 from drf_jax.runs.distillation import Setting, Stage, make_stages
 from drf_jax.runs.distillation.features import judge_of
+from drf_jax.runs.distillation.players import student_of
 from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.distillation.stage import Phase
 from drf_jax.runs.keys import INIT, TRAIN, root_key
@@ -223,6 +224,7 @@ def load_source(folder: str, teacher: Teacher) -> Source:
                 f"a run of {name} has no denoising network; choose a run of {', '.join(NETWORKS)}"
             )
         _, stages, (*_, params) = load_stages(config, workdir, teacher)
+        params = student_of(params)
     return Source(params, parameter_hash(params), seconds_behind(config, workdir, stages)[-1])
 
 

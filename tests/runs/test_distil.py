@@ -312,13 +312,14 @@ def test_another_teacher_is_refused(trained, teacher, tmp_path, capsys):
 def test_the_classifier_of_a_perceptual_loss_does_not_judge(
     method, row, own, teacher, tmp_path, capsys
 ):
-    weights = own | {"perceptual": 0.5, "high_frequency": 0.1}
+    weights = own | {"perceptual": 0.5, "high_frequency": 0.1, "adversarial": 0.2}
     more = [f"--config.method.{name}_weight={weight}" for name, weight in weights.items()]
     argv = words(method, teacher, "--workdir", str(tmp_path), *more)
     assert main(["train", *argv]) == 0
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     if own:
         whole = sum(weight * last[name] for name, weight in weights.items())
+        whole += last["discriminator"]
         np.testing.assert_allclose(last["loss"], whole, rtol=1e-5)
     assert last["perceptual"] > 0 and last["high_frequency"] > 0
     capsys.readouterr()

@@ -12,6 +12,7 @@ from drf_jax import build
 from drf_jax.configs import cifar10_distilled, emoji64_distilled
 from drf_jax.data.digits import Digits
 from drf_jax.errors import UserError
+from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.noise import sample_keys
 from drf_jax.objectives.guidance import KEY
 from drf_jax.process.pfgmpp import PFGMPP
@@ -41,7 +42,7 @@ def smoke(module, method):
 def test_every_objective_takes_its_batches(teacher, method, tmp_path, monkeypatch):
     config = smoke(emoji64_distilled, method)
     _, stages = stages_of(config, teacher)
-    network = adversarial.ClassifierNetwork(10)
+    network = ClassifierNetwork(10)
     x = jnp.zeros((1, 8, 8, 1))
     features = jax.eval_shape(network.init, jax.random.key(0), x)["params"]
     monkeypatch.setattr(

@@ -3,15 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-
 from drf_jax import build
 from drf_jax.consistency import ConsistencyDenoiser, ConsistencyFunction
-from drf_jax.data.conditioning import null_cond
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.evaluation.features import Classifier
-from drf_jax.networks.classifier import ClassifierNetwork
 from drf_jax.networks.discriminator import Discriminator
 from drf_jax.objectives.adversarial import Adversarial
 from drf_jax.process.boundary import NoBoundary
@@ -20,6 +15,12 @@ from drf_jax.runs.distillation.features import (
     check_features,
     every_map,
     frozen_classifier,
+)
+from drf_jax.runs.distillation.players import (
+    DISCRIMINATOR,
+    STUDENT,
+    discriminator_of,
+    init_discriminator,
 )
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.sampling.consistency import every
@@ -56,19 +57,11 @@ class AdversarialStage:
 
     @property
     def discriminator(self) -> Discriminator:
-        return Discriminator(self.spec.width, self.setting.teacher.data.num_classes)
+        return discriminator_of(self.setting.teacher.data, self.spec.width)
 
     def init(self, source: Params, key: PRNGKey) -> Params:
-        data = self.setting.teacher.data
-        x = jnp.zeros((1, *data.image_shape))
-        shapes = jax.eval_shape(ClassifierNetwork(1).init, key, x)["params"]
-        maps = jax.eval_shape(every_map, shapes, x)  # whatever the classes are
-        maps = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), maps)
-        cond = null_cond(data, 1)
-        return {
-            "student": self.pair.start(source),
-            "discriminator": self.discriminator.init(key, maps, cond)["params"],
-        }
+        other = init_discriminator(self.discriminator, self.setting.teacher.data, key)
+        return {STUDENT: self.pair.start(source), DISCRIMINATOR: other}
 
     def classifier(self, folder: Path) -> Classifier:
         """The frozen features, kept in the run's folder."""
@@ -87,8 +80,8 @@ class AdversarialStage:
             spec.r1_weight,
         )
         players = {
-            "student": self.setting.optimizer(),
-            "discriminator": self.setting.optimizer(learning_rate=spec.discriminator_learning_rate),
+            STUDENT: self.setting.optimizer(),
+            DISCRIMINATOR: self.setting.optimizer(learning_rate=spec.discriminator_learning_rate),
         }
         phase = Phase(self.pair.shown(objective), self.setting.examples())
         frozen = {"teacher": source, "features": self.classifier(folder).params}
@@ -98,7 +91,7 @@ class AdversarialStage:
         return 1 <= calls <= self.spec.steps
 
     def function(self, params: Params, weight: float) -> ConsistencyFunction:
-        denoiser = self.pair.at(self.pair.student(params["student"]), weight)
+        denoiser = self.pair.at(self.pair.student(params[STUDENT]), weight)
         return ConsistencyFunction(denoiser, self.pair.student.process, NoBoundary())
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:

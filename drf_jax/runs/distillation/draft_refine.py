@@ -7,6 +7,8 @@ What is trained are the parameters of the student's networks or, by ``config.met
 
     share      what both networks have once (`drf_jax.networks.shared`)
     lora_rank  deltas of what the networks start with (`drf_jax.networks.adapted`), a frozen ``base``
+
+and, where a term of the loss is adversarial, a discriminator beside it (`drf_jax.runs.distillation.players`).
 """
 
 import dataclasses
@@ -25,6 +27,7 @@ from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced
 from drf_jax.objectives.end_point import EndPoint
 from drf_jax.objectives.guidance import KEY
 from drf_jax.objectives.terms import Term
+from drf_jax.runs.distillation.players import optimizer_of, played, student_of, with_players
 from drf_jax.runs.distillation.slots import MODES, Mode
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.runs.distillation.terms import check_terms, frozen_of_terms, further_terms
@@ -106,7 +109,9 @@ class DraftRefineStage:
 
     def init(self, source: Params, key: PRNGKey) -> Params:
         params, rank = self.start(source, key), self.spec.lora_rank
-        return adapt(params, rank, jax.random.fold_in(key, rank)) if rank else params
+        if rank:
+            params = adapt(params, rank, jax.random.fold_in(key, rank))
+        return with_players(self.spec, self.setting, params, key)
 
     def base(self, source: Params) -> Params:
         """What deltas are added to."""
@@ -123,17 +128,17 @@ class DraftRefineStage:
         frozen = {}
         if self.spec.lora_rank:
             frozen["base"] = jax.jit(self.base)(self.setting.start(self.spec.source))
-        return self.student.slots(self.whole(params, frozen))
+        return self.student.slots(self.whole(student_of(params), frozen))
 
     def of_trained(self, objective: Objective) -> Objective:
         """An objective of the networks' parameters as one of what is trained."""
 
-        def of_trained(
+        def of_student(
             params: Params, frozen: Params, batch: dict, key: PRNGKey
         ) -> tuple[PerExample, Metrics]:
             return objective(self.whole(params, frozen), frozen, batch, key)
 
-        return of_trained
+        return played(self.spec, of_student)
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -165,7 +170,7 @@ class DraftRefineStage:
                 ),
             ),
             frozen,
-            setting.optimizer(),
+            optimizer_of(spec, setting),
         )
 
     def serves(self, calls: int) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from drf_jax import build
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced
+from drf_jax.runs.distillation.players import optimizer_of, played, student_of, with_players
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.runs.distillation.terms import check_terms, frozen_of_terms, further_terms
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
@@ -49,7 +50,7 @@ class StepStage:
         return make_grid(self.walk.grid, process, self.walk.steps)[list(self.walk.kept)]
 
     def init(self, source: Params, key: PRNGKey) -> Params:
-        return self.pair.start(source)
+        return with_players(self.spec, self.setting, self.pair.start(source), key)
 
     def training(self, source: Params, folder: Path) -> Training:
         setting, spec = self.setting, self.spec
@@ -60,22 +61,22 @@ class StepStage:
         forced, on_policy = TeacherForced(*shared), OnPolicy(*shared, scan=setting.loop.scan)
         return Training(
             (
-                Phase(forced, batches(setting.train.batch_size, setting.seed)),
+                Phase(played(spec, forced), batches(setting.train.batch_size, setting.seed)),
                 Phase(
-                    on_policy,
+                    played(spec, on_policy),
                     batches(self.on_policy_batch, setting.seed + 1),
                     first=spec.on_policy_after,
                 ),
             ),
             frozen_of_terms(spec, setting, folder),
-            setting.optimizer(),
+            optimizer_of(spec, setting),
         )
 
     def serves(self, calls: int) -> bool:
         return calls == self.spec.steps
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
-        return self.pair.at(self.pair.student(params), weight)
+        return self.pair.at(self.pair.student(student_of(params)), weight)
 
     def method(self, params: Params, calls: int, weight: float) -> Method:
         process = self.pair.student.process
