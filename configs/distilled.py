@@ -24,7 +24,7 @@ TERMS = {
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,
     "adversarial_weight": 0.0,
-    "r1_weight": 10.0,
+    "r1_weight": 0.01,
     "discriminator_learning_rate": 1e-3,
     "features": "",
     "feature_steps": 600,

@@ -57,7 +57,7 @@ ABSENT = {
     "method.high_frequency_weight": 0.0,
     "method.perceptual_weight": 0.0,
     "method.adversarial_weight": 0.0,
-    "method.r1_weight": 10.0,
+    "method.r1_weight": 0.01,
     "method.discriminator_learning_rate": 1e-3,
     "method.features": "",
     "method.feature_steps": 600,

@@ -61,7 +61,7 @@ class WithTerms(Distillation):
     adversarial_weight: float = 0.0
     """Of `drf_jax.objectives.adversarial_term`, with the same classifier. Its discriminator learns with a penalty of
     ``r1_weight`` and with ``discriminator_learning_rate``."""
-    r1_weight: float = 10.0
+    r1_weight: float = 0.01
     discriminator_learning_rate: float = 1e-3
     features: str = ""
     feature_steps: int = 600
