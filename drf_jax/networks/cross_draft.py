@@ -9,7 +9,9 @@ drafts j of one sample attend over each other:
     h_j[p] <- h_j[p] + W_o y_j                     W_o = 0 at the start
 
 so at initialisation the drafts are independent and the trunk is the teacher's. q, k and v are ``width`` wide, the
-feature map's own width unless one is given. There is one after each of these blocks of the trunk:
+feature map's own width unless one is given. Of a width that is no multiple of the network's heads there are as many
+heads as divide both: a U-Net's heads need to fit only where it has self-attention. There is one after each of these
+blocks of the trunk:
 
     where            U-Net                                           DiT
     every_block      all but those of full resolution                all
@@ -53,7 +55,8 @@ class CrossDraftAttention(nn.Module):
         u = layer_norm(h).reshape(h.shape[0], -1, width)
         u = split_drafts(u, self.drafts) + own
         qkv = nn.Dense(3 * inner, name="qkv", **options)(u)
-        q, k, v = jnp.split(qkv.reshape(*u.shape[:-1], 3 * self.heads, -1), 3, axis=-2)
+        heads = math.gcd(self.heads, inner)
+        q, k, v = jnp.split(qkv.reshape(*u.shape[:-1], 3 * heads, -1), 3, axis=-2)
         logits = jnp.einsum("kbnhd,jbnhd->bnhkj", q, k) / math.sqrt(q.shape[-1])
         weights = nn.softmax(logits.astype(store)).astype(v.dtype)
         y = jnp.einsum("bnhkj,jbnhd->kbnhd", weights, v).reshape(*u.shape[:-1], inner)

@@ -41,6 +41,13 @@ def test_the_drafts_own_conditioning_matters(make):
     assert (split_drafts(difference, K).max(axis=(2, 3, 4)) > 1e-5).tolist() == [[True, False]] * K
 
 
+@pytest.mark.parametrize("heads, used", [(3, 1), (6, 2), (12, 4)])
+def test_as_many_heads_as_divide_the_width(make, heads, used):
+    params, _ = make(MODULE, H, C)
+    draw = lambda n: CrossDraftAttention(drafts=K, heads=n).apply({"params": params}, H, C)
+    np.testing.assert_array_equal(draw(heads), draw(used))
+
+
 @pytest.mark.parametrize("inner", [4, 16])
 def test_the_attention_may_have_a_width_of_its_own(make, fresh, inner):
     module = CrossDraftAttention(drafts=K, heads=2, inner=inner)
