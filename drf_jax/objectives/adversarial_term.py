@@ -47,7 +47,7 @@ class Players:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fooling:
+class GeneratorLoss:
     """Equation (1) for a round."""
 
     players: Players
@@ -59,7 +59,7 @@ class Fooling:
 
 
 @dataclasses.dataclass(frozen=True)
-class Telling:
+class DiscriminatorLoss:
     """Equation (2) for a round, with γ = ``r1_weight``."""
 
     players: Players

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from drf_jax.networks.discriminator import Discriminator
-from drf_jax.objectives.adversarial_term import Fooling, Players, Telling, of_players
+from drf_jax.objectives.adversarial_term import (
+    DiscriminatorLoss,
+    GeneratorLoss,
+    Players,
+    of_players,
+)
 from drf_jax.objectives.perceptual import implied_x0
 from drf_jax.objectives.terms import Term, Walked, further_loss
 from drf_jax.process.schedule import CosineVP
@@ -47,27 +52,27 @@ def scores(frozen, w, state):
 def test_the_student_is_judged_by_the_image_that_its_end_implies(frozen):
     w = walked(normal(2, 2, 4, 4, 1), normal(2, 2, 4, 4, 1, key=1))
     np.testing.assert_allclose(
-        Fooling(PLAYERS)(frozen, w), -scores(frozen, w, w.states[-1]).sum(0), rtol=1e-5
+        GeneratorLoss(PLAYERS)(frozen, w), -scores(frozen, w, w.states[-1]).sum(0), rtol=1e-5
     )
     real, fake = scores(frozen, w, w.targets[-1]), scores(frozen, w, w.states[-1])
     hinge = np.maximum(0, 1 - real) + np.maximum(0, 1 + fake)
-    np.testing.assert_allclose(Telling(PLAYERS, 0.0)(frozen, w), hinge.sum(0), rtol=1e-5)
-    assert (Telling(PLAYERS, 5.0)(frozen, w) > hinge.sum(0)).all()
+    np.testing.assert_allclose(DiscriminatorLoss(PLAYERS, 0.0)(frozen, w), hinge.sum(0), rtol=1e-5)
+    assert (DiscriminatorLoss(PLAYERS, 5.0)(frozen, w) > hinge.sum(0)).all()
 
 
 def test_whoever_sees_no_difference_has_a_loss_of_two_a_head(frozen):
     states = normal(2, 2, 4, 4, 1)
     w = walked(states, states)
     assert (jnp.abs(scores(frozen, w, states[-1])) < 1).all()
-    np.testing.assert_allclose(Telling(PLAYERS, 0.0)(frozen, w), 2 * 2, rtol=1e-6)
+    np.testing.assert_allclose(DiscriminatorLoss(PLAYERS, 0.0)(frozen, w), 2 * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("weight", [0.5, 2.0])
 def test_each_player_learns_from_its_own_term(frozen, weight):
     targets = normal(2, 2, 4, 4, 1, key=1)
     terms = (
-        Term("adversarial", weight, Fooling(PLAYERS)),
-        Term("discriminator", 1.0, Telling(PLAYERS, 3.0)),
+        Term("adversarial", weight, GeneratorLoss(PLAYERS)),
+        Term("discriminator", 1.0, DiscriminatorLoss(PLAYERS, 3.0)),
     )
 
     def objective(params, frozen, batch, key):
@@ -80,11 +85,11 @@ def test_each_player_learns_from_its_own_term(frozen, weight):
     found = jax.grad(total)(params)
 
     def student(states):
-        return weight * Fooling(PLAYERS)(frozen, walked(states, targets)).sum()
+        return weight * GeneratorLoss(PLAYERS)(frozen, walked(states, targets)).sum()
 
     def discriminator(phi):
         one = frozen | {"discriminator": phi}
-        return Telling(PLAYERS, 3.0)(one, walked(params["student"], targets)).sum()
+        return DiscriminatorLoss(PLAYERS, 3.0)(one, walked(params["student"], targets)).sum()
 
     expected = {
         "student": jax.grad(student)(params["student"]),

@@ -39,10 +39,6 @@ def stage_of(teacher, method, **changes):
     return stages_of(config, teacher)[1][0]
 
 
-def zeros(shapes):
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-
 @pytest.mark.parametrize("method, changes", METHODS)
 def test_a_discriminator_is_trained_beside_the_student_and_does_not_sample(
     random_teacher, features, method, changes
@@ -70,9 +66,7 @@ def test_a_discriminator_is_trained_beside_the_student_and_does_not_sample(
 def test_an_update_moves_each_player_by_its_own_optimizer(
     random_teacher, features, method, monkeypatch, tmp_path
 ):
-    nodes = {"step": 5, "draft_refine_anchored": 5}[method]
-    rng = np.random.default_rng(0)
-    states = rng.standard_normal((4, nodes, 8, 8, 1)).astype(np.float32)
+    states = np.random.default_rng(0).standard_normal((4, 5, 8, 8, 1)).astype(np.float32)
     cond = {"label": jnp.ones(4, jnp.int32), KEY: jnp.ones(4)}
     batch = {"states": jnp.asarray(states), "cond": cond}
     monkeypatch.setattr(stage_module, "teacher_trajectories", lambda *args: None)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from drf_jax import build
-from drf_jax.objectives.adversarial_term import Fooling, Players, Telling
+from drf_jax.objectives.adversarial_term import DiscriminatorLoss, GeneratorLoss, Players
 from drf_jax.objectives.high_frequency import HighFrequency
 from drf_jax.objectives.perceptual import Perceptual
 from drf_jax.objectives.terms import Term
@@ -20,14 +20,14 @@ from drf_jax.runs.distillation.stage import Setting
 from drf_jax.typing import Params
 
 
-def looks(spec: build.WithTerms) -> bool:
+def needs_features(spec: build.WithTerms) -> bool:
     """Whether a term looks through a classifier."""
     return spec.perceptual_weight > 0 or spec.adversarial_weight > 0
 
 
 def check_terms(spec: build.WithTerms, setting: Setting) -> None:
     """Raise `UserError` if there is nothing to train a classifier on that a term needs."""
-    if looks(spec):
+    if needs_features(spec):
         check_features(spec.features, setting.teacher.data)
 
 
@@ -37,15 +37,19 @@ def further_terms(spec: build.WithTerms, setting: Setting, process: Process) -> 
     terms = (
         Term("high_frequency", spec.high_frequency_weight, HighFrequency(process)),
         Term("perceptual", spec.perceptual_weight, Perceptual(process, every_map)),
-        Term("adversarial", spec.adversarial_weight, Fooling(players)),
-        Term("discriminator", float(spec.adversarial_weight > 0), Telling(players, spec.r1_weight)),
+        Term("adversarial", spec.adversarial_weight, GeneratorLoss(players)),
+        Term(
+            "discriminator",
+            float(spec.adversarial_weight > 0),
+            DiscriminatorLoss(players, spec.r1_weight),
+        ),
     )
     return tuple(term for term in terms if term.weight)
 
 
 def frozen_of_terms(spec: build.WithTerms, setting: Setting, folder: Path) -> dict[str, Params]:
     """The frozen parameters that they read; a classifier is kept in the folder of the run."""
-    if not looks(spec):
+    if not needs_features(spec):
         return {}
     name = PERCEPTUAL if spec.perceptual_weight else ADVERSARY
     return {"features": frozen_classifier(setting, spec, folder / name).params}
