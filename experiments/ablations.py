@@ -37,8 +37,12 @@ class AblationOptions(Options):
 
     @property
     def file(self) -> str:
+        return f"{self.data}{self.of_rest}.json"
+
+    @property
+    def of_rest(self) -> str:
         calls = f"_calls{self.calls}" if self.calls != 4 else ""
-        return f"{self.data}{calls}{self.of_seed}.json"
+        return calls + super().of_rest
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"calls": self.calls}

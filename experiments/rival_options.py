@@ -85,11 +85,11 @@ class Options:
     @property
     def file(self) -> str:
         """The table's."""
-        return f"rivals_{self.data}{self.of_seed}.json"
+        return f"rivals_{self.data}{self.of_rest}.json"
 
     @property
-    def of_seed(self) -> str:
-        """What tells the files of other seeds from those of seed 0."""
+    def of_rest(self) -> str:
+        """What tells the table, and its runs, from others of the same data: of other seeds than 0."""
         return f"_seed{self.seed}" if self.seed else ""
 
     @property
@@ -160,14 +160,16 @@ def define_flags(data: str) -> None:
     flags.DEFINE_integer("accelerators", 1, "NVIDIA GPUs to spread them over", lower_bound=1)
     flags.DEFINE_float("deadline", 0, "seconds after which to stop; 0: none")
     flags.DEFINE_string("out", "", "what is to be kept; runs/EXPERIMENT/DATA unless given")
-    flags.DEFINE_string("runs", "", "what can be made again; OUT/runs unless given")
+    flags.DEFINE_string(
+        "runs", "", "what can be made again; OUT/runs unless given, OUT/runs_seedN of other seeds"
+    )
     flags.DEFINE_boolean("publish", False, "write what is published from OUT; run nothing")
 
 
 def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) -> Options:
     """What the flags ask for, and what an experiment has of its ``own``."""
     out = Path(f.out or ROOT / "runs" / cls.script / (f.data + "_smoke" * f.smoke))
-    return cls(
+    o = cls(
         data=f.data,
         seconds=(2.0 if f.smoke else 60.0) if f.seconds is None else f.seconds,
         arg=f.arg,
@@ -184,7 +186,7 @@ def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) ->
         jobs=max(f.jobs, f.accelerators),
         accelerators=f.accelerators,
         out=out.absolute(),
-        runs=Path(f.runs or out / "runs").absolute(),
         deadline=Deadline(f.deadline - SPARE if f.deadline else float("inf")),
         **own,
     )
+    return dataclasses.replace(o, runs=Path(f.runs or out / f"runs{o.of_rest}").absolute())

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +55,27 @@ def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, 
         changes = len(differ - {"method.features"}) + (found[name].source is not None)
         same = {"on_policy_after=0"} if not default["method.on_policy_after"] else set()
         assert changes == len(set(name.split("+")) - {"learned", "step", *MODES} - same)
+
+
+def test_tables_and_runs_of_other_calls_and_seeds_are_beside_each_other(ablations, tmp_path):
+    flags = dict.fromkeys(
+        ("arg", "data_dir", "teacher", "runs", "only", "again", "smoke", "published"), ""
+    )
+    flags |= dict.fromkeys(("samples", "seed", "updates", "teacher_seconds", "deadline"), 0)
+    flags |= {"data": "digits", "seconds": None, "out": str(tmp_path), "teacher_updates": 0}
+    given = SimpleNamespace(**flags, jobs=1, accelerators=1)
+
+    def made(calls, seed=0, runs=""):
+        given.seed, given.runs = seed, runs
+        o = ablations.options_of(given, ablations.AblationOptions, calls=calls)
+        assert o.adversary.parent == o.runs
+        return o.file, o.runs
+
+    assert made(4) == ("digits.json", tmp_path / "runs")
+    assert made(2) == ("digits_calls2.json", tmp_path / "runs_calls2")
+    assert made(4, seed=1) == ("digits_seed1.json", tmp_path / "runs_seed1")
+    assert made(2, 1) == ("digits_calls2_seed1.json", tmp_path / "runs_calls2_seed1")
+    assert made(2, 1, str(tmp_path / "mine"))[1] == tmp_path / "mine"
 
 
 def test_rates_and_batches_are_those_of_the_config_times_a_factor(ablations, options):
