@@ -60,6 +60,11 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         for name, factor in (("half_batch", 0.5), ("double_batch", 2))
         for mode, method in {**MODES, "step+": STEP}.items()
     },
+    **{
+        f"{mode}{factor}x_trajectories": (method, {"trajectories": Times(factor)})
+        for factor in (2, 4, 8, 16)
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
     **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
     **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
     **{f"anchored+drafts={k}": (ANCHORED, {"drafts": k}) for k in (1, 2, 3, 5, 7)},
