@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, logging
 from rival_options import Options, Student, say
 from rival_runs import make_classifier, make_features, make_teacher, score, time_alone, train
-from rival_seconds import uneven
+from rival_seconds import TIMING, uneven
 from rival_table import Table, source_of
 
 from drf_jax.cli.config_file import load_config
@@ -40,17 +40,18 @@ def make_table(
     o: Options,
     made: Table,
     students: Mapping[str, Student],
-    others: Mapping[str, Callable[[Options, Path], None]],
+    others: Mapping[str, Mapping[str, Any]],
     facts: Facts = no_facts,
 ) -> list[str]:
     """Make what is missing of the table; the names that are left when the time is up.
 
-    ``others`` are rows without a training: name -> what makes them, of the teacher's folder.
+    ``others`` are rows without a training: name -> methods as in ``config.evaluate.methods``.
     """
     names = (*students, *others)
-    if unknown := [name for name in o.only if name not in names]:
-        raise UserError(f"--only {unknown[0]}: choose among {', '.join(names)}")
-    left = lambda: [name for name in o.only or names if name not in made.facts["made"]]
+    if unknown := [name for name in o.only if name not in (*names, TIMING)]:
+        raise UserError(f"--only {unknown[0]}: choose among {', '.join((*names, TIMING))}")
+    wanted = [name for name in o.only or names if name != TIMING]
+    left = lambda: [name for name in wanted if name not in made.facts["made"]]
     with contextlib.suppress(OutOfTime):
         teacher = make_teacher(o, made)
         make_features(o, made, teacher)
@@ -62,18 +63,19 @@ def make_table(
                 own = dataclasses.replace(o, environment=environment)
                 if name in others:
                     say(name)
-                    attempt(made, name, lambda: others[name](own, teacher))
+                    new = {k: m for k, m in others[name].items() if k not in made.rows}
+                    attempt(made, name, lambda: score(own, made, teacher, name, new, []))
                 elif o.deadline.left() > enough:
                     make_student(own, made, teacher, name, students[name], facts(name))
 
         first = sorted(left(), key=lambda name: name in students)
         with ThreadPoolExecutor(o.jobs) as pool:
             list(pool.map(make, first))
-        if o.jobs > 1:
+        if o.jobs > 1 or TIMING in o.only:
             with contextlib.ExitStack() as stack:
                 one_each = Places(o.accelerators, o.accelerators, o.runs)
                 own = [stack.enter_context(one_each.one()) for _ in range(o.accelerators)]
-                attempt(made, "timing", lambda: time_alone(o, made, teacher, own))
+                attempt(made, TIMING, lambda: time_alone(o, made, teacher, students, own))
     return left()
 
 

@@ -1,7 +1,6 @@
 """The trainings and evaluations behind a table of students at equal training seconds."""
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rival_options import Options, say
+from rival_options import FREE, Options, Student, say
 from rival_table import SHOWN, Table, keep_picture, key_of, source_of
 
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
-from drf_jax.config import plain
+from drf_jax.config import changed, plain
+from drf_jax.configs import training_free
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.report import Row, read_results
 from drf_jax.runs.budget import as_flags, schedule
@@ -179,37 +179,63 @@ def score(
     made.note("made", name, True)
 
 
+def free_methods(o: Options) -> dict[str, dict[str, Any]]:
+    """Names of the rows without a training -> kinds of samplers and their sections of ``config.evaluate.methods``."""
+    every = training_free.methods(o.smoke)
+    kinds = dict.fromkeys(section["name"] for section in every.values())
+    return {f"{FREE}-{k}": {n: m for n, m in every.items() if m["name"] == k} for k in kinds}
+
+
 def asked_of(o: Options, name: str) -> Path:
     """The config of the evaluation of these rows."""
     return o.runs / "evaluation" / "asked" / f"{name}.json"
 
 
-def time_alone(o: Options, made: Table, teacher: Path, places: Sequence[Mapping[str, str]]) -> None:
-    """The milliseconds of the rows that were made beside others, where their runs are still there.
+def ask_for_time(o: Options, teacher: Path, name: str, students: Mapping[str, Student]) -> Path:
+    """The file that says what `rival_time` is to time of a student, or of the training-free samplers of that name."""
+    path = o.runs / "timing" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name in students:
+        student = students[name]
+        own = {"teacher": str(teacher), **student.changes}
+        if "method.features" in own:
+            own["method.features"] = ""  # needed to train only
+        asked = {"student": changed(load_config(student.spec), own)}
+    else:
+        asked = {"methods": free_methods(o)[name]}
+    path.write_text(json.dumps(plain(asked)))
+    return path
+
+
+def time_alone(
+    o: Options,
+    made: Table,
+    teacher: Path,
+    students: Mapping[str, Student],
+    places: Sequence[Mapping[str, str]],
+) -> None:
+    """The milliseconds of the rows that were made beside others, here or elsewhere.
 
     ``places`` are the environments of processes that compile side by side and then take turns.
     """
-
-    def there(name: str) -> bool:
-        path = asked_of(o, name)
-        students = json.loads(path.read_text())["evaluate"]["students"] if path.exists() else ()
-        return path.exists() and all(map(os.path.exists, students))
-
-    names = [name for name in made.facts["made"] if name not in made.facts["timed"] and there(name)]
+    known = {*students, *free_methods(o)}
+    names = [n for n in made.facts["made"] if n not in made.facts["timed"] and n in known]
 
     def share(i: int) -> None:
-        own, out = names[i :: len(places)], o.runs / "evaluation" / f"times-{i}.json"
+        own, out = names[i :: len(places)], o.runs / "timing" / "found" / f"{i}.json"
         if not own:
             return
-        files = [str(asked_of(o, name)) for name in own]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        files = [str(ask_for_time(o, teacher, name, students)) for name in own]
         words = [sys.executable, str(TIME), str(out), str(teacher), *files]
         alone = {**places[i], VARIABLE: str(o.runs / "turns-of-all")}
         run_logged(words, "timing", o.runs / "logs" / "timing.log", o.deadline, alone)
-        for name, times in json.loads(out.read_text()).items():
+        found = json.loads(out.read_text())
+        for name, times in found["milliseconds"].items():
             with made.lock:
                 for row in made.rows_of(name):
-                    row["ms_batch1"] = times[row["method"]]
-            made.note("timed", name, True)
+                    row |= {"ms_batch1": times[row["method"]]} if row["method"] in times else {}
+            made.note("timed", name, found["where"])
 
     if names:
         say("timing, with nothing beside it")

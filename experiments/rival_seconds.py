@@ -10,6 +10,8 @@ from rival_table import Table, source_of
 
 from drf_jax.errors import UserError
 
+TIMING = "timing"
+"""What ``--only`` and ``--again`` call the time of one sample of all rows."""
 TOLERANCE = 0.25
 """Of the seconds; beyond it a row is no comparison."""
 
@@ -49,9 +51,12 @@ def forget(made: Table, names: tuple[str, ...]) -> None:
       UserError: there is no such student in the table.
     """
     known = {*made.facts["made"], *made.facts["budget"], *made.facts["failed"]} - {"teacher"}
+    known |= {TIMING}
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"--again={unknown[0]}: {made.path} has {', '.join(sorted(known))}")
     for name in names:
+        if name == TIMING:
+            made.facts["timed"].clear()
         for each in (name, source_of(name)):
             shutil.rmtree(made.options.runs / each, ignore_errors=True)
             (made.options.runs / "evaluation" / f"{each}.json").unlink(missing_ok=True)

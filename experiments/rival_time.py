@@ -1,55 +1,78 @@
-"""The time of one sample of many methods as a process: ``python rival_time.py OUT TEACHER CONFIG…``.
+"""The time of one sample of many methods as a process: ``python rival_time.py OUT TEACHER ASKED…``.
 
-``CONFIG`` are JSON files of evaluations, as `rival_score` has them. Everything is compiled first, beside other such
-processes; then they take turns, so that whoever times has the host for itself. ``OUT`` gets, for the stem of each file,
-the milliseconds of each method.
+``ASKED`` are JSON files of what is to be timed: ``{"methods": ...}``, training-free samplers as ``config.evaluate`` has
+them, or ``{"student": ...}``, the config of a student. A student need not be there: the time of a network does not
+depend on its weights, so it is timed with zeros, and all rows of a table can be timed in one process, whenever and
+wherever they were made. Everything is compiled first, beside other such processes; then they take turns, so that
+whoever times has the host for itself. ``OUT`` gets, for the stem of each file, the milliseconds of each method, and
+where that was.
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from rival_process import exit_code
 
 from drf_jax import build
 from drf_jax.atomic import replacing
 from drf_jax.evaluation.latency import latency
+from drf_jax.evaluation.report import circumstances
 from drf_jax.runs.compare import one_sample
-from drf_jax.runs.distil import load_distilled
+from drf_jax.runs.distil import stage_shapes, stages_of
+from drf_jax.runs.distillation.rows import rows
+from drf_jax.runs.side_by_side import MOST, compile_side_by_side
 from drf_jax.runs.teacher import Teacher, load_teacher
+from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.method import Method
 from drf_jax.turns import compiling, turn
 
+MILLISECONDS, WHERE = "milliseconds", "where"
 
-def methods_of(config: Mapping[str, Any], teacher: Teacher) -> list[Method]:
-    """What an evaluation compares, but for the teacher's own sampler."""
-    spec, loop = build.evaluate(config), build.loop(teacher.config)
-    made = build.methods(config, teacher.denoiser, teacher.data, loop)
-    for folder in spec.students:
-        made += [student.method for student in load_distilled(folder, teacher)]
-    return made
+
+def methods_of(asked: Mapping[str, Any], teacher: Teacher) -> list[Method]:
+    """What is to be timed; a student's networks are zero."""
+    if "methods" in asked:
+        config = {**teacher.config, "evaluate": {**teacher.config["evaluate"], **asked}}
+        return build.methods(config, teacher.denoiser, teacher.data, build.loop(config))
+    setting, stages = stages_of(asked["student"], teacher)
+    shapes = stage_shapes(stages, teacher.denoiser.params)
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    evaluation = build.evaluate(asked["student"])
+    return [method for method, _ in rows(evaluation, setting, stages, params)]
+
+
+def threads() -> int:
+    """To compile with: one on a CPU, half of this process's cores on another device."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 1 if jax.default_backend() == "cpu" else max(1, min(MOST, (cores or 1) // 2))
 
 
 def main(out: str, folder: str, *files: str) -> int:
     def act() -> None:
-        configs = {Path(file).stem: json.loads(Path(file).read_text()) for file in files}
+        asked = {Path(file).stem: json.loads(Path(file).read_text()) for file in files}
         teacher = load_teacher(folder)
-        sample = one_sample(teacher.data)
+        sample, repeats = one_sample(teacher.data), build.evaluate(teacher.config).repeats
         with compiling():
-            methods = {name: methods_of(config, teacher) for name, config in configs.items()}
-            for each in methods.values():
-                jax.block_until_ready([method.sampler(*sample) for method in each])
+            made = {name: methods_of(each, teacher) for name, each in asked.items()}
+            every = [method.sampler for methods in made.values() for method in methods]
+            if build.loop(teacher.config) is COMPILED:
+                compile_side_by_side([(sampler, sample) for sampler in every], threads())
+            for sampler in every:
+                jax.block_until_ready(sampler(*sample))
         found: dict[str, dict[str, float]] = {}
         with turn():
-            for name, each in methods.items():
-                repeats = build.evaluate(configs[name]).repeats
-                time = lambda method, n=repeats: latency(method.sampler, *sample, repeats=n)
-                found[name] = {method.name: time(method)["p50_ms"] for method in each}
+            for name, methods in made.items():
+                time = lambda method: latency(method.sampler, *sample, repeats=repeats)["p50_ms"]
+                found[name] = {method.name: time(method) for method in methods}
+        where = {key: value for key, value in circumstances().items() if key != "git"}
         with replacing(out) as file:
-            file.write(json.dumps(found).encode())
+            file.write(json.dumps({MILLISECONDS: found, WHERE: where}).encode())
 
     return exit_code(act)
 

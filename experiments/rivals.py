@@ -6,6 +6,7 @@
     python experiments/rivals.py --data fashion_mnist32 --teacher fashion_mnist  of the teacher that drf models lists
     python experiments/rivals.py --data digits --only lcm --updates 2000         one student's rows
     python experiments/rivals.py --data digits --only step-4 --seed 1            once more, with other random numbers
+    python experiments/rivals.py --data digits --only timing --again timing      the time of one sample, of all rows
     python experiments/rivals.py --data digits --publish                         results/ and docs/pictures/
     python experiments/rivals.py --data fashion_mnist32 --teacher fashion_mnist --published --only pfgmpp
 
@@ -27,37 +28,22 @@ table, where OUT has none yet: with the same teacher, and rows that are there ar
 """
 
 import dataclasses
-import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 from rival_loop import make_table, run, told
 from rival_options import FREE, ROOT, Options, define_flags, offered, options_of
 from rival_published import begin, publish
-from rival_runs import score
+from rival_runs import free_methods
 from rival_seconds import forget
 from rival_table import Table, draw
-
-from drf_jax.configs import training_free
 
 
 def rivals(o: Options, made: Table) -> list[str]:
     """Make what is missing of the table; the names that are left when the time is up."""
-    every = training_free.methods(o.smoke)
-    kinds = dict.fromkeys(section["name"] for section in every.values())
-    others = {f"{FREE}-{kind}": functools.partial(free, made, every, kind) for kind in kinds}
+    others = free_methods(o)
     only = [each for name in o.only for each in (others if name == FREE else (name,))]
     return make_table(dataclasses.replace(o, only=tuple(only)), made, offered(o), others)
-
-
-def free(
-    made: Table, every: Mapping[str, dict[str, Any]], kind: str, o: Options, teacher: Path
-) -> None:
-    """Rows of one kind of training-free samplers."""
-    methods = {n: m for n, m in every.items() if m["name"] == kind and n not in made.rows}
-    score(o, made, teacher, f"{FREE}-{kind}", methods, [])
 
 
 def main(o: Options, to_publish: bool, root: Path = ROOT) -> int:

@@ -252,30 +252,45 @@ def test_a_table_of_unequal_seconds_is_not_published(rivals, uneven, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_what_was_made_beside_others_is_timed_alone_where_its_run_is(rivals, options, monkeypatch):
+def test_what_was_made_beside_others_or_elsewhere_is_timed_alone(rivals, options, monkeypatch):
     runs, made, asked = sys.modules["rival_runs"], rivals.Table(options), []
-    students = {"lcm": ("lcm-4", str(options.runs)), "step-4": ("step-distilled-4", "gone")}
-    options.runs.mkdir()
-    for name, (method, student) in students.items():
+    students = rivals.offered(options)
+    for name, method in {"lcm": "lcm-4", "training-free-multistep": "unipc-3"}.items():
         command = f"python experiments/rivals.py --only={name}"
         made.rows[method] = row(method=method, sequential_calls=4, fd=1.0, command=command)
         made.note("made", name, True)
-        path = runs.asked_of(options, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"evaluate": {"students": [student]}}))
 
     def run(words, *_):
-        asked.append(words[4:])
-        Path(words[2]).write_text(json.dumps({"lcm": {"lcm-4": 3.5}}))
+        asked.extend(Path(file).stem for file in words[4:])
+        times = {Path(file).stem: {"lcm-4": 3.5, "unipc-3": 2.5} for file in words[4:]}
+        found = {"milliseconds": times, "where": {"device": "1 x chip"}}
+        Path(words[2]).write_text(json.dumps(found))
 
     monkeypatch.setattr(runs, "run_logged", run)
     for _ in range(2):  # the second time nothing is left
-        runs.time_alone(options, made, options.runs, [{}, {}])
-    assert asked == [[str(runs.asked_of(options, "lcm"))]]
+        runs.time_alone(options, made, options.runs, students, [{}, {}])
+    assert sorted(asked) == ["lcm", "training-free-multistep"]
     again = rivals.Table(options)
-    assert again.rows["lcm-4"]["ms_batch1"] == 3.5
-    assert "ms_batch1" not in again.rows["step-distilled-4"]
-    assert again.facts["timed"] == {"lcm": True}
+    assert {key: r["ms_batch1"] for key, r in again.rows.items()} == {"unipc-3": 2.5, "lcm-4": 3.5}
+    assert again.facts["timed"] == {key: {"device": "1 x chip"} for key in asked}
+    sys.modules["rival_seconds"].forget(again, ("timing",))
+    assert again.facts["timed"] == {} and len(again.rows) == 2
+
+
+def test_what_is_timed_of_a_student_needs_no_training(
+    rivals, options, experiment, untrained_teacher, monkeypatch
+):
+    runs, timing = sys.modules["rival_runs"], experiment("rival_time")
+    students, teacher = rivals.offered(options), untrained_teacher
+    names = {}
+    for name in (*students, *runs.free_methods(options)):
+        path = runs.ask_for_time(options, options.runs / "teacher", name, students)
+        names[name] = {m.name for m in timing.methods_of(json.loads(path.read_text()), teacher)}
+    assert names["learned-4"] == {"learned-4"} and names["step-4"] == {"step-distilled-4"}
+    assert names["progressive"] == {"progressive-2", "progressive-4"}
+    assert names["lcm"] == {f"lcm-{n}" for n in (1, 2, 4, 8)}
+    assert {"hybrid-2", "consistency-distillation-1"} < names["consistency_distillation"]
+    assert names["adversarial"] and names["training-free-serial"] >= {"ddim-6"}
 
 
 def test_a_student_is_made_again_from_nothing(rivals, uneven):

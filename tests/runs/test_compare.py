@@ -26,7 +26,9 @@ def test_alone_a_method_is_timed(method, calls, monkeypatch):
     assert len(calls) >= 4  # compiled, then timed
 
 
-def test_beside_others_it_is_compiled_only_and_waits_for_nobody(method, calls, monkeypatch, tmp_path):
+def test_beside_others_it_is_compiled_only_and_waits_for_nobody(
+    method, calls, monkeypatch, tmp_path
+):
     turns = tmp_path / "turns"
     monkeypatch.setenv(VARIABLE, str(turns))
     with turns.open("w") as somebody:
