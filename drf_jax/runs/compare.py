@@ -33,13 +33,12 @@ def one_sample(data: Source) -> tuple[State, PRNGKeys, Cond]:
 
 
 def batch_one_latency(method: Method, data: Source, repeats: int) -> float | None:
-    """Median milliseconds of one sample alone, on one device; None where others share it (`drf_jax.turns`).
-
-    It is only compiled there, for the persistent cache: to wait for a quiet moment would keep others from starting.
-    """
+    """Median milliseconds of one sample alone, on one device; None where others share it (`drf_jax.turns`)."""
+    if shared():
+        return None
     args = one_sample(data)
     jax.block_until_ready(method.sampler(*args))
-    return None if shared() else latency(method.sampler, *args, repeats=repeats)["p50_ms"]
+    return latency(method.sampler, *args, repeats=repeats)["p50_ms"]
 
 
 def parameter_count(method: Method) -> int:

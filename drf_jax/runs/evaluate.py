@@ -90,12 +90,20 @@ def samples_of(
     """``count`` samples ``[n, *state]``, memory mapped; those of this mark that are in ``path`` are kept."""
     sampler, root = spread(method.sampler, mesh, batch_size), root_key(seed, SAMPLE)
     cond = lambda index: condition_of(data, index)
-    if shared():  # compile it beside what others do
-        generate(sampler, root, np.arange(1), data.image_shape, cond, batch_size)
-    with alone_with(path), turn():
+    with alone_with(path):
         return generate_resumably(
             path, mark, sampler, root, count, data.image_shape, cond, batch_size, label=method.name
         )
+
+
+def compile_beside(
+    methods: Sequence[Method], data: Source, seed: int, batch_size: int, mesh: Mesh
+) -> None:
+    """Compile the samplers for their batches, by a sample each, before one's turn comes (`drf_jax.turns`)."""
+    for method in methods:
+        sampler, root = spread(method.sampler, mesh, batch_size), root_key(seed, SAMPLE)
+        cond = lambda index: condition_of(data, index)
+        generate(sampler, root, np.arange(1), data.image_shape, cond, batch_size)
 
 
 def evaluate(
@@ -131,11 +139,11 @@ def evaluate(
         students = {str(workdir): config}
     mesh = build.mesh(config)
     loop, data, seed = build.loop(teacher.config), teacher.data, config["seed"]
-    shared = (data.name, teacher.sha256, seed)
+    common = (data.name, teacher.sha256, seed)
 
     methods = build.methods(config, teacher.denoiser, data, loop)
     marks = {
-        name: fingerprint(*shared, build.sampler_spec(section, f"config.evaluate.methods.{name}"))
+        name: fingerprint(*common, build.sampler_spec(section, f"config.evaluate.methods.{name}"))
         for name, section in spec.methods.items()
     }
     trained: dict[str, Trained] = {}
@@ -146,11 +154,11 @@ def evaluate(
                 raise UserError(f"{folder}: another method is already called {name}")
             trained[name] = student
             methods.append(student.method)
-            marks[name] = fingerprint(*shared, *student.depends_on)
+            marks[name] = fingerprint(*common, *student.depends_on)
     methods.sort(key=lambda m: (FAMILIES.index(family(m.name)), -m.sequential_calls))
     reference = teacher_method(teacher.config, data, teacher.denoiser)
     own = build.sampler_spec(teacher.config["sampler"], "config.sampler")
-    marks[reference.name] = fingerprint(*shared, own)
+    marks[reference.name] = fingerprint(*common, own)
     # Where a method is the teacher's own sampler, its samples serve for both.
     reference = next((m for m in methods if marks[m.name] == marks[reference.name]), reference)
 
@@ -202,13 +210,20 @@ def evaluate(
         write_results(results, rows, plain(config), command, facts)
         told(rows[-1])
 
-    if loop is COMPILED and mesh.size == 1:
-        kept = {r["method"] for r in known}
-        new = [method for method in methods if method.name not in kept]
+    kept = {r["method"] for r in known}
+    new = [method for method in methods if method.name not in kept]
+    if shared():
+        drawn = not new or place(reference.name, seed)[0].exists()
+        first = {m.name: m for m in (*new, *([] if drawn else [reference]))}
+        compile_beside(list(first.values()), data, seed, spec.batch_size, mesh)
+    elif loop is COMPILED and mesh.size == 1:
         compile_side_by_side(calls_of(new, data, seed, spec.batch_size), workers())
-    rows = compare(
-        methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds, keep
-    )
+    with (
+        turn()
+    ):  # of all methods: what is measured on their samples is work for the accelerator, too
+        rows = compare(
+            methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds, keep
+        )
     write_results(results, rows, plain(config), command, facts)
     if path is None:
         seeds = range(seed, seed + spec.seeds)

@@ -1,5 +1,6 @@
 """`drf evaluate` from end to end, on a teacher that has hardly been trained."""
 
+import fcntl
 import importlib.util
 import json
 from dataclasses import replace
@@ -22,11 +23,13 @@ from drf_jax.evaluation.frechet import frechet_between
 from drf_jax.evaluation.statistics import statistics_of
 from drf_jax.networks.classifier import rescale_features
 from drf_jax.noise import initial_noise, sample_keys
+from drf_jax.runs import compare
 from drf_jax.runs import evaluate as module
 from drf_jax.runs.evaluate import evaluate, table
 from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.teacher import load_teacher, train_teacher
 from drf_jax.sampling.loops import COMPILED
+from drf_jax.turns import VARIABLE
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 QUICK = ("fd", "kid", "precision_recall", "density_coverage")
@@ -306,3 +309,34 @@ def test_compiled_side_by_side_the_rows_are_the_same(run, tmp_path, monkeypatch)
     evaluate(config(metrics=QUICK, seeds=2), copy, "drf evaluate")
     assert [len(calls) for calls, _ in given] == [4]  # a batch and a sample of each method
     assert results(copy / "results.json") == results(run / "results.json")
+
+
+def test_beside_others_it_compiles_at_once_and_samples_and_measures_in_one_turn(
+    run, tmp_path, monkeypatch
+):
+    copy, turns, seen = fresh_copy(run, tmp_path), tmp_path / "turns", []
+    monkeypatch.setenv(VARIABLE, str(turns))
+
+    def has_turn():
+        with turns.open("a") as mine:
+            try:
+                fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def watched(where, name):
+        act = getattr(where, name)
+        note = lambda *a, **k: seen.append((name, has_turn())) or act(*a, **k)
+        monkeypatch.setattr(where, name, note)
+
+    watched(module, "generate")
+    watched(resumable, "generate")
+    watched(compare, "numbers")
+    rows = evaluate(config(metrics=QUICK, seeds=2), copy, "drf evaluate")
+    assert [held for _, held in seen] == [False] * 3 + [True] * (len(seen) - 3)
+    assert [name for name, _ in seen[3:]].count("numbers") == 4  # two methods, two seeds
+    assert not has_turn()
+    stored = results(run / "results.json")["rows"]
+    assert [{key: r[key] for key in s} for r, s in zip(rows, stored, strict=True)] == stored
+    assert not any("ms_batch1" in r for r in rows)
