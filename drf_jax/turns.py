@@ -1,7 +1,7 @@
 """Processes that share an accelerator and take turns, so that what is timed has it for itself.
 
-With the name of a file in the environment variable ``DRF_TURNS``, a process trains, samples, measures and times only while it
-holds an exclusive ``flock`` on that file; starting, reading and compiling go on beside. One that uses several
+With the name of a file in the environment variable ``DRF_TURNS``, a process trains, samples, measures and times only
+while it holds an exclusive ``flock`` on that file; starting, reading and compiling go on beside. One that uses several
 accelerators names a file of each, with ``:`` between them. The kernel gives a turn back when its process ends, however
 it ends. Without the variable nobody waits.
 
