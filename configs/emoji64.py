@@ -17,8 +17,8 @@ Label and caption are dropped together for one example in ten, so guidance stren
 
 For one H100: an update takes 55 ms with ``:captions,bf16`` (experiments/update_time.py), so 18 minutes.
 ``configs/emoji64.py:bf16`` computes in bfloat16; ``:shifted`` has the noise that suits 64×64 as the cosine schedule
-suits 32×32 (not run yet); ``:smoke`` trains a tiny network on the first 64 images, made 32×32, for 4 steps, in seconds
-on a CPU; arguments combine (``:captions,bf16``).
+suits 32×32 (no better: docs/rivals.md); ``:smoke`` trains a tiny network on the first 64 images, made 32×32, for 4
+steps, in seconds on a CPU; arguments combine (``:captions,bf16``).
 ``--config.data.data_dir=DIR`` says where the data are, ``--config.data.label=group`` conditions on the emoji's group
 (smileys, animals, ...) instead.
 """

@@ -11,8 +11,8 @@ says in how many calls), ``progressive``, ``consistency_distillation`` (with a h
 guidance weights from 1 to 4 and takes the weight as an input: ``--config.evaluate.guidance=3`` samples with it. The
 teacher may be conditioned on captions, too (``configs/emoji64.py:captions``): its students then are.
 
-For one H100. Not yet run. ``smoke`` trains for a few updates, in seconds on a CPU (``method=lcm,smoke``); its teacher
-is ``configs/emoji64.py:smoke``.
+For one H100; not yet run at this length. ``smoke`` trains for a few updates, in seconds on a CPU
+(``method=lcm,smoke``); its teacher is ``configs/emoji64.py:smoke``.
 """
 
 from ml_collections import ConfigDict
