@@ -37,12 +37,12 @@ class AblationOptions(Options):
 
     @property
     def file(self) -> str:
-        return f"{self.data}{self.of_rest}.json"
+        return f"{self.data}{self.suffix}.json"
 
     @property
-    def of_rest(self) -> str:
+    def suffix(self) -> str:
         calls = f"_calls{self.calls}" if self.calls != 4 else ""
-        return calls + super().of_rest
+        return calls + super().suffix
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"calls": self.calls}

@@ -85,10 +85,10 @@ class Options:
     @property
     def file(self) -> str:
         """The table's."""
-        return f"rivals_{self.data}{self.of_rest}.json"
+        return f"rivals_{self.data}{self.suffix}.json"
 
     @property
-    def of_rest(self) -> str:
+    def suffix(self) -> str:
         """What tells the table, and its runs, from others of the same data: of other seeds than 0."""
         return f"_seed{self.seed}" if self.seed else ""
 
@@ -189,4 +189,4 @@ def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) ->
         deadline=Deadline(f.deadline - SPARE if f.deadline else float("inf")),
         **own,
     )
-    return dataclasses.replace(o, runs=Path(f.runs or out / f"runs{o.of_rest}").absolute())
+    return dataclasses.replace(o, runs=Path(f.runs or out / f"runs{o.suffix}").absolute())

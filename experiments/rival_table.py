@@ -121,7 +121,7 @@ def source_of(name: str) -> str:
 
 def pictures_of(o: Options) -> Path:
     """The first samples of every row."""
-    return o.out / f"pictures{o.of_rest}.npz"
+    return o.out / f"pictures{o.suffix}.npz"
 
 
 def keep_picture(o: Options, key: str, states: np.ndarray) -> None:

@@ -9,7 +9,6 @@ where that was.
 """
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,13 +25,11 @@ from drf_jax.evaluation.report import circumstances
 from drf_jax.runs.compare import one_sample
 from drf_jax.runs.distil import stage_shapes, stages_of
 from drf_jax.runs.distillation.rows import rows
-from drf_jax.runs.side_by_side import MOST, compile_side_by_side
+from drf_jax.runs.side_by_side import compile_side_by_side, workers
 from drf_jax.runs.teacher import Teacher, load_teacher
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.method import Method
 from drf_jax.turns import compiling, turn
-
-MILLISECONDS, WHERE = "milliseconds", "where"
 
 
 def methods_of(asked: Mapping[str, Any], teacher: Teacher) -> list[Method]:
@@ -47,12 +44,6 @@ def methods_of(asked: Mapping[str, Any], teacher: Teacher) -> list[Method]:
     return [method for method, _ in rows(evaluation, setting, stages, params)]
 
 
-def threads() -> int:
-    """To compile with: one on a CPU, half of this process's cores on another device."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 1 if jax.default_backend() == "cpu" else max(1, min(MOST, (cores or 1) // 2))
-
-
 def main(out: str, folder: str, *files: str) -> int:
     def act() -> None:
         asked = {Path(file).stem: json.loads(Path(file).read_text()) for file in files}
@@ -62,7 +53,7 @@ def main(out: str, folder: str, *files: str) -> int:
             made = {name: methods_of(each, teacher) for name, each in asked.items()}
             every = [method.sampler for methods in made.values() for method in methods]
             if build.loop(teacher.config) is COMPILED:
-                compile_side_by_side([(sampler, sample) for sampler in every], threads())
+                compile_side_by_side([(sampler, sample) for sampler in every], workers())
             for sampler in every:
                 jax.block_until_ready(sampler(*sample))
         found: dict[str, dict[str, float]] = {}
@@ -72,7 +63,7 @@ def main(out: str, folder: str, *files: str) -> int:
                 found[name] = {method.name: time(method) for method in methods}
         where = {key: value for key, value in circumstances().items() if key != "git"}
         with replacing(out) as file:
-            file.write(json.dumps({MILLISECONDS: found, WHERE: where}).encode())
+            file.write(json.dumps({"milliseconds": found, "where": where}).encode())
 
     return exit_code(act)
 

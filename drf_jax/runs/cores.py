@@ -12,6 +12,13 @@ VARIABLE = "DRF_CORES"
 """In the environment of a process that `on_own_cores` starts: numbers of cores, with commas between them."""
 
 
+def count() -> int:
+    """Of the cores, how many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def share(i: int, places: int) -> dict[str, str]:
     """The environment of place i of so many: a block of the cores that this process may use.
 

@@ -218,9 +218,8 @@ def evaluate(
         compile_beside(list(first.values()), data, seed, spec.batch_size, mesh)
     elif loop is COMPILED and mesh.size == 1:
         compile_side_by_side(calls_of(new, data, seed, spec.batch_size), workers())
-    with (
-        turn()
-    ):  # of all methods: what is measured on their samples is work for the accelerator, too
+    # One turn for all methods: what is measured on their samples is work for the accelerator, too.
+    with turn():
         rows = compare(
             methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds, keep
         )

@@ -5,14 +5,13 @@ for it. Programs are compiled for the arguments that the comparison will call th
 called here: what one thread launches would get into the CUDA graphs that another one records.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 from tqdm import tqdm
 
-from drf_jax.turns import shared
+from drf_jax.runs import cores
 
 MOST = 16
 """Threads; they wait for Python's lock most of the time anyway."""
@@ -21,10 +20,8 @@ Call = tuple[jax.tree_util.Partial, tuple]
 
 
 def workers() -> int:
-    """Threads that pay: one on a CPU, which compiles fast and has few cores, and where an accelerator is shared."""
-    if jax.default_backend() == "cpu" or shared():
-        return 1
-    return max(1, min(MOST, (os.cpu_count() or 1) // 2))
+    """Threads that pay: one on a CPU, which compiles fast and has few cores, else half of this process's cores."""
+    return 1 if jax.default_backend() == "cpu" else max(1, min(MOST, cores.count() // 2))
 
 
 def compile_call(call: Call) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -59,6 +60,7 @@ def test_the_table_goes_on_where_it_stopped(rivals, options):
 
 
 def test_rows_of_another_machine_keep_its_name(rivals, options, monkeypatch):
+    jax.devices()  # reads XLA_FLAGS once
     monkeypatch.setenv("XLA_FLAGS", "--xla_a")
     monkeypatch.setenv("DRF_COMMIT", "there")
     made = rivals.Table(options)
@@ -278,7 +280,7 @@ def test_what_was_made_beside_others_or_elsewhere_is_timed_alone(rivals, options
 
 
 def test_what_is_timed_of_a_student_needs_no_training(
-    rivals, options, experiment, untrained_teacher, monkeypatch
+    rivals, options, experiment, untrained_teacher
 ):
     runs, timing = sys.modules["rival_runs"], experiment("rival_time")
     students, teacher = rivals.offered(options), untrained_teacher

@@ -6,7 +6,7 @@ import pytest
 
 from drf_jax.runs import accelerators
 from drf_jax.runs.accelerators import Places
-from drf_jax.runs.cores import VARIABLE, on_own_cores, share
+from drf_jax.runs.cores import VARIABLE, count, on_own_cores, share
 from drf_jax.runs.processes import Deadline, run_logged
 
 pytestmark = pytest.mark.skipif(
@@ -58,3 +58,8 @@ def test_places_share_out_the_cores_of_a_gpu_s_host_only(tmp_path, monkeypatch, 
     assert found == (["0,1,2,3", "4,5,6,7"] if gpu else [None, None])
     with Places(1, 1, tmp_path).one() as alone:
         assert alone == {}
+
+
+def test_the_cores_that_count_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 8})
+    assert count() == 3

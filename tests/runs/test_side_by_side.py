@@ -1,14 +1,12 @@
 """Compiling side by side: a comparison's own calls then compile nothing."""
 
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from drf_jax.evaluation.generate import generate
-from drf_jax.runs import side_by_side
+from drf_jax.runs import cores
 from drf_jax.runs.side_by_side import compile_side_by_side, workers
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -71,10 +69,11 @@ def test_an_error_is_not_lost():
         compile_side_by_side([(bound(1), arguments(1)), (bound(1), ())], 2)
 
 
-def test_a_cpu_and_a_shared_accelerator_get_one_thread(monkeypatch):
+def test_a_cpu_gets_one_thread_and_another_device_half_of_the_cores(monkeypatch):
     assert workers() == 1
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(side_by_side, "os", types.SimpleNamespace(cpu_count=lambda: 64))
-    assert workers() == 16
-    monkeypatch.setattr(side_by_side, "shared", lambda: True)
-    assert workers() == 1
+    found = []
+    for count in (1, 12, 64):
+        monkeypatch.setattr(cores, "count", lambda count=count: count)
+        found.append(workers())
+    assert found == [1, 6, 16]
