@@ -20,7 +20,7 @@ from drf_jax.errors import UserError
 from drf_jax.sampling.grid import make_grid
 from drf_jax.sampling.guidance import Guided
 from drf_jax.sampling.loops import Loop
-from drf_jax.sampling.method import Method
+from drf_jax.sampling.method import Method, compile_for
 
 SAMPLERS = {
     "serial": (serial.Serial, serial.make),
@@ -43,9 +43,9 @@ def guided(denoiser: Denoiser, weight: float, data: Source) -> DenoiserLike:
     return Guided(denoiser, jnp.asarray(weight), null)
 
 
-def twice_evaluated(made: Method) -> Method:
+def twice_evaluated(made: Method, loop: Loop) -> Method:
     """The method with guidance's cost: two network evaluations a state, in one call."""
-    double = lambda cost, *args: cost(*args) * jnp.array([1, 2])
+    double = compile_for(loop, lambda cost, *args: cost(*args) * jnp.array([1, 2]))
     return dataclasses.replace(
         made,
         network_evaluations=2 * made.network_evaluations,
@@ -71,7 +71,7 @@ def method(
     except UserError as error:
         message = str(error)
         raise UserError(message if message.startswith(path) else f"{path}: {message}") from None
-    return made if model is denoiser else twice_evaluated(made)
+    return made if model is denoiser else twice_evaluated(made, loop)
 
 
 def sampler_spec(section: Mapping[str, Any], path: str) -> dict[str, Any]:

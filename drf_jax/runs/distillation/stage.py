@@ -31,7 +31,7 @@ from drf_jax.runs.source import Source, unreadable
 from drf_jax.runs.teacher import Teacher
 from drf_jax.runs.trajectories import Walk, teacher_trajectories
 from drf_jax.sampling.loops import Loop
-from drf_jax.sampling.method import Method
+from drf_jax.sampling.method import Method, compile_for
 from drf_jax.training.optimizer import Optimizer, make_optimizer
 from drf_jax.typing import Objective, Params, PRNGKey
 
@@ -214,9 +214,8 @@ class Pair:
         w = self.shown_weight(weight)
         if not self.guided:
             return method
-        return dataclasses.replace(
-            method, sampler=jax.tree_util.Partial(sample_at, method.sampler, w)
-        )
+        sample = compile_for(self.setting.loop, sample_at)
+        return dataclasses.replace(method, sampler=jax.tree_util.Partial(sample, method.sampler, w))
 
     def shown_weight(self, weight: float) -> jax.Array:
         low, high = self.guidance
