@@ -40,7 +40,11 @@ def register(cls: Class) -> Class:
         return tuple(zip(keys, read(tree, data), strict=True)), read(tree, meta)
 
     def unflatten(values, children):
-        return cls(**dict(zip(data, children, strict=True)), **dict(zip(meta, values, strict=True)))
+        tree = object.__new__(cls)  # not __init__: JAX puts all sorts of things where arrays are
+        for names, found in ((data, children), (meta, values)):
+            for name, value in zip(names, found, strict=True):
+                object.__setattr__(tree, name, value)
+        return tree
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls

@@ -183,6 +183,14 @@ def test_costs_are_what_the_network_sees_and_guidance_doubles_the_evaluations(se
     assert len(widths) == calls and sum(widths) == B * evaluated
 
 
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+def test_its_programs_can_be_compiled_beforehand(weight):
+    section = {"name": "paradigms", "steps": 4, "window": 2, "tolerance": 0.1, "guidance": weight}
+    method = made(section)
+    for program in (method.sampler, method.cost):
+        program.func.lower(*program.args, NOISE, KEYS, COND)
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

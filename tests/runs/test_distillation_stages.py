@@ -22,6 +22,7 @@ from drf_jax.runs.distillation import stage as stage_module
 from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.trajectories import Walk, guidance_weights, teacher_trajectories
 from drf_jax.sampling.guidance import Guided
+from drf_jax.sampling.loops import COMPILED
 
 DATA = Digits()
 KEYS = jax.random.key(7)
@@ -106,6 +107,19 @@ def test_draft_refine_students_take_the_guidance_weight(teacher, method):
         draw(params, 5.0)
     with pytest.raises(UserError, match=r"a student of learned.* drafts with its own network"):
         stage.denoiser(params, 1.0)
+
+
+@pytest.mark.parametrize("method", DRAFT_REFINE)
+def test_the_sampler_of_a_guided_student_is_one_program(teacher, method, monkeypatch):
+    monkeypatch.setattr(build, "loop", lambda config: COMPILED)
+    _, (stage,) = stages_of(smoke(emoji64_distilled, method), teacher)
+    (shapes,) = stage_shapes([stage], teacher.denoiser.params)
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    sampler = stage.method(params, stage.calls[0], 3.0).sampler
+    cond = {"label": jnp.array([1, 2], jnp.int32)}
+    keys = sample_keys(KEYS, np.arange(2))
+    lowered = sampler.func.lower(*sampler.args, jnp.zeros((2, 8, 8, 1)), keys, cond)
+    assert lowered.out_info.shape == (2, 8, 8, 1)
 
 
 def test_rows_are_what_was_asked_for(teacher):
