@@ -5,18 +5,26 @@ while it holds an exclusive ``flock`` on that file; starting, reading and compil
 accelerators names a file of each, with ``:`` between them. The kernel gives a turn back when its process ends, however
 it ends. Without the variable nobody waits.
 
+The file has a line of JSON for everyone who had a turn: what he is (``command``), from when, how many seconds he
+``waited`` and ``held`` it, and whether it was ``shared``. It tells what an accelerator did, and why it did nothing.
+
 Compiling may try out kernels on the accelerator. Where that would disturb, `compiling` keeps others from their turns.
 
 A process keeps the accelerator's memory that it has had. `keep` lets its first turn last until its end, so that those
 who wait have run nothing large yet, and several fit that could not all train.
 """
 
+import atexit
 import contextlib
 import fcntl
+import json
 import os
+import sys
+import time
 from collections.abc import Iterator
 
 VARIABLE = "DRF_TURNS"
+OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND
 _kept: list["Turn"] = []
 """The turn that lasts, once `keep` was called."""
 
@@ -25,6 +33,9 @@ def keep() -> None:
     """From now on the first turn of a training in this process lasts until the process ends."""
     if not _kept:
         _kept.append(Turn())
+        atexit.register(
+            _kept[0]._tell
+        )  # and hold it: the memory is not free before the process's end
 
 
 def shared() -> bool:
@@ -45,6 +56,7 @@ class Turn:
             filter(None, (files or os.environ.get(VARIABLE, "")).split(os.pathsep))
         )
         self._held: list[int] = []
+        self._told: dict[str, object] = {}
 
     def take(self, how: int = fcntl.LOCK_EX) -> None:
         mine = self
@@ -54,13 +66,27 @@ class Turn:
 
     def _take(self, how: int) -> None:
         if not self._held:
+            asked = time.time()
             for file in self._files:
-                self._held.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+                self._held.append(os.open(file, OPEN, 0o644))
                 fcntl.flock(self._held[-1], how)
+            self._told = {
+                "command": " ".join(sys.argv),
+                "from": (now := time.time()),
+                "waited": now - asked,
+                "shared": how == fcntl.LOCK_SH,
+            }
 
     def give(self) -> None:
+        self._tell()
         while self._held:
             os.close(self._held.pop())
+
+    def _tell(self) -> None:
+        for file in self._held:
+            line = json.dumps({**self._told, "held": time.time() - self._told["from"]})
+            with contextlib.suppress(OSError):
+                os.write(file, f"{line}\n".encode())
 
     def __enter__(self) -> "Turn":
         return self
@@ -78,8 +104,8 @@ def turn(files: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def compiling() -> Iterator[None]:
-    """Nobody has a turn during the block; others may be in such a block, too."""
-    with Turn() as mine:
+def compiling(files: str = "") -> Iterator[None]:
+    """Nobody has a turn during the block; others may be in such a block, too. ``files`` as of `Turn`."""
+    with Turn(files) as mine:
         mine.take(fcntl.LOCK_SH)
         yield

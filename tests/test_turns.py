@@ -1,3 +1,4 @@
+import json
 import select
 import subprocess
 import sys
@@ -19,7 +20,9 @@ def file(tmp_path, monkeypatch):
 
 def holder(seconds, script=HOLDER):
     process = subprocess.Popen(
-        [sys.executable, "-c", script.format(seconds)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script.format(seconds), str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert select.select([process.stdout], [], [], 30)[0], "it waits for itself"
     assert process.stdout.readline() == "mine\n"
@@ -73,6 +76,20 @@ def test_nobody_has_a_turn_while_somebody_compiles(file):
         assert process.poll() is None
     with turn():
         assert process.wait(5) == 0
+
+
+def test_the_file_tells_who_had_a_turn_and_how_long_he_waited(file):
+    process = holder(0.5)
+    with turn():
+        pass
+    with turns.compiling():
+        pass
+    assert process.wait(5) == 0
+    first, mine, shared = map(json.loads, file.read_text().splitlines())
+    assert first["command"] == "-c 0.5" and first["held"] >= 0.5 and first["waited"] < 0.4
+    assert mine["waited"] > 0.2 and mine["held"] < 0.2
+    assert mine["from"] == pytest.approx(first["from"] + first["held"], abs=0.2)
+    assert [each["shared"] for each in (first, mine, shared)] == [False, False, True]
 
 
 KEPT = (
