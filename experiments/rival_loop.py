@@ -16,6 +16,7 @@ from typing import Any
 
 from absl import app, logging
 from rival_options import Options, Student, say
+from rival_queue import Queue
 from rival_runs import make_classifier, make_features, make_teacher, score, time_alone, train
 from rival_seconds import TIMING, uneven
 from rival_table import Table, source_of
@@ -55,8 +56,7 @@ def make_table(
     with contextlib.suppress(OutOfTime):
         teacher = make_teacher(o, made)
         make_features(o, made, teacher)
-        places = Places(o.accelerators, o.jobs, o.runs)
-        enough = (1 + -(-o.jobs // o.accelerators)) * o.seconds + 60
+        places, queue = Places(o.accelerators, o.jobs, o.runs), Queue(o)
 
         def make(name: str) -> None:
             with places.one() as environment:
@@ -65,8 +65,9 @@ def make_table(
                     say(name)
                     new = {k: m for k, m in others[name].items() if k not in made.rows}
                     attempt(made, name, lambda: score(own, made, teacher, name, new, []))
-                elif o.deadline.left() > enough:
-                    make_student(own, made, teacher, name, students[name], facts(name))
+                elif queue.enter(name):
+                    done = lambda: queue.leave(name)
+                    make_student(own, made, teacher, name, students[name], facts(name), done)
 
         first = sorted(left(), key=lambda name: name in students)
         with ThreadPoolExecutor(o.jobs) as pool:
@@ -92,9 +93,15 @@ def attempt(made: Table, name: str, act: Callable[[], None]) -> bool:
 
 
 def make_student(
-    o: Options, made: Table, teacher: Path, name: str, student: Student, facts: dict[str, Any]
+    o: Options,
+    made: Table,
+    teacher: Path,
+    name: str,
+    student: Student,
+    facts: dict[str, Any],
+    trained: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train a student, after the one it starts from, and evaluate it."""
+    """Train a student, after the one it starts from, say so, and evaluate it."""
 
     def one(name: str, student: Student, changes: dict[str, Any], seconds: float) -> None:
         changes = {"teacher": str(teacher), "seed": o.seed, **student.changes, **changes}
@@ -113,10 +120,12 @@ def make_student(
             source = source_of(name)
             one(source, student.source, {}, o.seconds / 2)
             one(name, student, {"method.source": str(o.runs / source)}, o.seconds / 2)
+        trained()
         say(f"{name}: evaluation")
         score(o, made, teacher, name, {}, [o.runs / name], facts)
 
     attempt(made, name, run)
+    trained()
 
 
 def told(o: Options, made: Table, left: Sequence[str]) -> int:

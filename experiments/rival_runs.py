@@ -25,7 +25,7 @@ from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
 from drf_jax.runs.teacher import load_teacher
 from drf_jax.runs.timed import BUDGET, PREPARATION
-from drf_jax.turns import VARIABLE, turn
+from drf_jax.turns import VARIABLE, compiling
 from drf_jax.workdir import read_config
 from drf_jax.zoo.model import FEATURES, is_model
 from drf_jax.zoo.pack import pack
@@ -81,7 +81,7 @@ def make_classifier(o: Options, config: dict[str, Any], path: Path, steps: int, 
     if "data_dir" in config["data"]:
         words.append(f"--config.data.data_dir={config['data']['data_dir']}")
     log = o.runs / "logs" / f"{path.stem}.log"
-    with turn(o.environment.get(VARIABLE, "")):
+    with compiling(o.environment.get(VARIABLE, "")):  # nobody times it
         run_drf([*words, f"--steps={steps}", f"--seed={seed}"], log, o.deadline, o.environment)
 
 
