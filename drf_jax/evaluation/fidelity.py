@@ -38,14 +38,15 @@ def rmse_to_reference(
     Returns:
       ``{"mean", "p50", "p99"}``.
     """
-    values = rmse(samples, reference)
-    p50, p99 = np.percentile(values, [50, 99])
-    return {"mean": float(values.mean()), "p50": float(p50), "p99": float(p99)}
+    return summary(rmse(samples, reference))
 
 
-def psnr_to_reference(
-    samples: Float[np.ndarray, "n *state"], reference: Float[np.ndarray, "n *state"]
-) -> float | None:
-    """Mean over the samples of (2), in decibels; None if a sample equals its reference."""
-    values = rmse(samples, reference)
-    return float(20 * np.log10(2 / values).mean()) if values.all() else None
+def summary(errors: Float[np.ndarray, "n"]) -> dict[str, float]:
+    """Mean, median and 99th percentile of (1), as `rmse_to_reference` has them."""
+    p50, p99 = np.percentile(errors, [50, 99])
+    return {"mean": float(errors.mean()), "p50": float(p50), "p99": float(p99)}
+
+
+def psnr(errors: Float[np.ndarray, "n"]) -> float | None:
+    """Mean over the samples of (2), in decibels, from (1); None if a sample equals its reference."""
+    return float(20 * np.log10(2 / errors).mean()) if errors.all() else None

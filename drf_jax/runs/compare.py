@@ -1,7 +1,9 @@
 """One row for every method: what is measured on its samples, against the data and against the teacher."""
 
+import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +14,36 @@ from drf_jax import build
 from drf_jax.data.conditioning import condition_of
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
-from drf_jax.evaluation.extractor import Extractor
-from drf_jax.evaluation.fidelity import psnr_to_reference, rmse_to_reference
+from drf_jax.evaluation.fidelity import psnr, rmse, summary
 from drf_jax.evaluation.latency import latency
-from drf_jax.evaluation.reference import Reference, state_features
+from drf_jax.evaluation.reference import Reference
 from drf_jax.evaluation.report import Row, row
 from drf_jax.evaluation.score import over_seeds, score
 from drf_jax.sampling.method import Method
 from drf_jax.turns import shared
 from drf_jax.typing import Cond, PRNGKeys, State
 
-Draw = Callable[[Method, int], np.ndarray]
-"""``(method, seed) -> samples [n, *state]``, or what each of them cost, ``[n, 2]``."""
+Features = Float[np.ndarray, "n d"]
+
+
+class Taken(NamedTuple):
+    """What is taken of a method's samples of one seed; all that needs an accelerator but the time of one sample."""
+
+    states: Float[np.ndarray, "n *state"]
+    teacher: Float[np.ndarray, "n *state"]
+    """The reference's, from the same noises."""
+    features: Features
+    cost: Float[np.ndarray, "2"] | None
+    """Mean calls and evaluations of a method that has a ``cost``."""
+
+
+@contextlib.contextmanager
+def naming(method: Method) -> Iterator[None]:
+    """A user's mistake in the block is said to be of this method."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{method.name}: {error}") from None
 
 
 def one_sample(data: Source) -> tuple[State, PRNGKeys, Cond]:
@@ -47,39 +67,32 @@ def parameter_count(method: Method) -> int:
     return sum(leaf.size for leaf in leaves.values() if jnp.ndim(leaf))
 
 
-def cost_of(method: Method, measured: Sequence[Float[np.ndarray, "2"]]) -> dict[str, int | float]:
+def cost_of(method: Method, measured: Sequence[Taken]) -> dict[str, int | float]:
     """Calls and evaluations of one sample; means over the sets where they differ from sample to sample."""
     cost = (method.sequential_calls, method.network_evaluations)
     if method.cost is not None:
-        cost = np.mean(measured, axis=0).tolist()
+        cost = np.mean([taken.cost for taken in measured], axis=0).tolist()
     return dict(zip(("sequential_calls", "network_evaluations"), cost, strict=True))
 
 
-def numbers(
-    states: Float[np.ndarray, "n *state"],
-    teacher: Float[np.ndarray, "n *state"],
-    extractor: Extractor,
-    real: Reference,
-    metrics: Sequence[str],
-) -> dict[str, float | None]:
+def numbers(taken: Taken, real: Reference, metrics: Sequence[str]) -> dict[str, float | None]:
     """What is measured on one set of samples: row keys to numbers."""
-    fidelity = rmse_to_reference(states, teacher)
-    return score(state_features(extractor, states), real, metrics) | {
+    errors = rmse(taken.states, taken.teacher)
+    fidelity = summary(errors)
+    return score(taken.features, real, metrics) | {
         "rmse_to_teacher": fidelity["mean"],
         "rmse_to_teacher_p50": fidelity["p50"],
         "rmse_to_teacher_p99": fidelity["p99"],
-        "psnr_to_teacher": psnr_to_reference(states, teacher),
+        "psnr_to_teacher": psnr(errors),
     }
 
 
 def compare(
     methods: Sequence[Method],
-    reference: Method,
     data: Source,
-    extractor: Extractor,
+    feature_space: str,
+    take: Callable[[Method, int], Taken],
     real: Callable[[], Reference],
-    draw: Draw,
-    count: Draw,
     spec: build.Evaluate,
     seed: int,
     known: Sequence[Row] = (),
@@ -89,11 +102,10 @@ def compare(
     """Rows of the results table.
 
     Args:
-      methods: what to compare; ``reference`` (the teacher's serial sampler) need not be among them.
-      extractor: feature network of the metrics.
+      methods: what to compare.
+      feature_space: of the features.
+      take: the samples of a method from the noises of a seed, and what they are compared with.
       real: makes the real data's features; not called if every row is known.
-      draw: samples of a method from the noises of a seed.
-      count: the costs of these samples; not called for a method that has no ``cost``.
       spec: metrics, seed sets, and how often to time.
       seed: of the first set of samples.
       known: rows of an earlier evaluation that still hold; they are kept as they are.
@@ -106,27 +118,21 @@ def compare(
         if method.name in kept:
             rows.append(kept[method.name])
             continue
-        sets, costs = [], []
-        for each in range(seed, seed + spec.seeds):
-            states, teacher = draw(method, each), draw(reference, each)
-            try:
-                sets.append(numbers(states, teacher, extractor, real(), spec.metrics))
-            except UserError as error:
-                raise UserError(f"{method.name}: {error}") from None
-            if method.cost is not None:
-                costs.append(count(method, each).mean(0))
+        taken = [take(method, each) for each in range(seed, seed + spec.seeds)]
+        with naming(method):
+            sets = [numbers(each, real(), spec.metrics) for each in taken]
         rows.append(
             row(
                 dataset=data.name,
                 method=method.name,
                 mode=method.mode,
-                **cost_of(method, costs),
+                **cost_of(method, taken),
                 drafts=method.drafts,
                 tolerance=method.tolerance,
                 params=parameter_count(method),
                 train_seconds=(train_seconds or {}).get(method.name),
                 ms_batch1=batch_one_latency(method, data, spec.repeats),
-                feature_space=extractor.feature_space,
+                feature_space=feature_space,
                 samples=spec.samples,
                 seed=seed,
                 seeds=spec.seeds if spec.seeds > 1 else None,

@@ -29,6 +29,7 @@ from drf_jax.evaluation.generate import generate
 from drf_jax.evaluation.reference import (
     compatible_statistics,
     make_reference,
+    state_features,
     stored,
 )
 from drf_jax.evaluation.report import (
@@ -44,7 +45,7 @@ from drf_jax.evaluation.resumable import generate_resumably
 from drf_jax.evaluation.sample_files import alone_with, forget_others, sample_file
 from drf_jax.evaluation.spread import spread
 from drf_jax.noise import initial_noise, sample_keys
-from drf_jax.runs.compare import compare, one_sample
+from drf_jax.runs.compare import Taken, compare, naming, one_sample
 from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.features import extractor_of
 from drf_jax.runs.keys import SAMPLE, root_key
@@ -210,22 +211,37 @@ def evaluate(
         write_results(results, rows, plain(config), command, facts)
         told(rows[-1])
 
+    seeds = range(seed, seed + spec.seeds)
+    already: dict[tuple[str, int], Taken] = {}
+
+    def take(method, seed):
+        key = method.name, seed
+        if key not in already:
+            states, teacher = draw(method, seed), draw(reference, seed)
+            with naming(method):
+                features = state_features(extractor, states)
+            cost = None if method.cost is None else count(method, seed).mean(0)
+            already[key] = Taken(states, teacher, features, cost)
+        return already[key]
+
     kept = {r["method"] for r in known}
     new = [method for method in methods if method.name not in kept]
     if shared():
         drawn = not new or place(reference.name, seed)[0].exists()
         first = {m.name: m for m in (*new, *([] if drawn else [reference]))}
         compile_beside(list(first.values()), data, seed, spec.batch_size, mesh)
+        with turn():  # one for all that needs the accelerator; then the next may have it
+            for method in new:
+                real()
+                for each in seeds:
+                    take(method, each)
     elif loop is COMPILED and mesh.size == 1:
         compile_side_by_side(calls_of(new, data, seed, spec.batch_size), workers())
-    # One turn for all methods: what is measured on their samples is work for the accelerator, too.
-    with turn():
-        rows = compare(
-            methods, reference, data, extractor, real, draw, count, spec, seed, known, seconds, keep
-        )
+    rows = compare(
+        methods, data, extractor.feature_space, take, real, spec, seed, known, seconds, keep
+    )
     write_results(results, rows, plain(config), command, facts)
     if path is None:
-        seeds = range(seed, seed + spec.seeds)
         forget_others(place(name, each)[0] for name in marks for each in seeds)
         images = {method.name: stored(draw(method, seed)[:10]) for method in methods}
         picture(workdir / "samples.png", rows, images)

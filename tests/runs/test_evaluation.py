@@ -311,7 +311,7 @@ def test_compiled_side_by_side_the_rows_are_the_same(run, tmp_path, monkeypatch)
     assert results(copy / "results.json") == results(run / "results.json")
 
 
-def test_beside_others_it_compiles_at_once_and_samples_and_measures_in_one_turn(
+def test_beside_others_it_compiles_at_once_and_has_one_turn_for_all_that_is_the_accelerators(
     run, tmp_path, monkeypatch
 ):
     copy, turns, seen = fresh_copy(run, tmp_path), tmp_path / "turns", []
@@ -336,10 +336,15 @@ def test_beside_others_it_compiles_at_once_and_samples_and_measures_in_one_turn(
     monkeypatch.setattr(module, "compile_side_by_side", never)
     watched(module, "generate")
     watched(resumable, "generate")
+    watched(module, "state_features")
+    watched(module, "make_reference")
     watched(compare, "numbers")
     rows = evaluate(config(metrics=QUICK, seeds=2), copy, "drf evaluate")
-    assert [held for _, held in seen] == [False] * 3 + [True] * (len(seen) - 3)
-    assert [name for name, _ in seen[3:]].count("numbers") == 4  # two methods, two seeds
+    names = [name for name, _ in seen]
+    assert [held for _, held in seen] == [False] * 3 + [True] * (len(seen) - 7) + [False] * 4
+    assert names[-4:] == ["numbers"] * 4 == [name for name in names if name == "numbers"]
+    assert names.count("state_features") == 4  # two methods, two seeds
+    assert names.count("make_reference") == 1
     assert not has_turn()
     stored = results(run / "results.json")["rows"]
     assert [{key: r[key] for key in s} for r, s in zip(rows, stored, strict=True)] == stored
