@@ -21,6 +21,7 @@ MULTIPLE = 64
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
 TERMS = {
+    "spacing": 1.0,
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,
     "adversarial_weight": 0.0,
@@ -30,7 +31,7 @@ TERMS = {
     "feature_steps": 600,
     "feature_seed": 1,
 }
-"""Further terms of the loss of students on the teacher's walks, the step-distilled one, too: none."""
+"""Of students on the teacher's walks, the step-distilled one, too: equal steps, no further terms of the loss."""
 DESIGN = TERMS | {
     "source": "",
     "drafter": "heads",

@@ -54,6 +54,7 @@ ABSENT = {
     "method.gradient": "through",
     "method.gradient_between_rounds": "stopped",
     "method.end_weight": 0.0,
+    "method.spacing": 1.0,
     "method.high_frequency_weight": 0.0,
     "method.perceptual_weight": 0.0,
     "method.adversarial_weight": 0.0,

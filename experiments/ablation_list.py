@@ -65,6 +65,11 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         for factor in (2, 4, 8, 16)
         for mode, method in {**MODES, "step+": STEP}.items()
     },
+    **{
+        f"{mode}spacing={p:g}": (method, {"spacing": p})
+        for p in (1.5, 2.0, 3.0)
+        for mode, method in {**MODES, "step+": STEP}.items()
+    },
     **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
     **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
     **{f"anchored+drafts={k}": (ANCHORED, {"drafts": k}) for k in (1, 2, 3, 5, 7)},

@@ -54,6 +54,9 @@ class Distillation:
 class WithTerms(Distillation):
     """What students of the teacher's walk have: further terms of the loss, and their weights."""
 
+    spacing: float = 1.0
+    """Of the steps along the teacher's walk: equal, or with more than 1 shorter at the noise
+    (`drf_jax.runs.trajectories`)."""
     high_frequency_weight: float = 0.0
     """Of `drf_jax.objectives.high_frequency`."""
     perceptual_weight: float = 0.0
@@ -74,6 +77,8 @@ class WithTerms(Distillation):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.spacing <= 0:
+            raise UserError(f"{PATH}.spacing = {self.spacing}: must be positive")
         at_least(0, self, PATH, *self.weights, "feature_seed", "r1_weight")
         at_least(0, self, PATH, "discriminator_learning_rate")
         at_least(1, self, PATH, "feature_steps")

@@ -11,6 +11,7 @@ from drf_jax import build
 from drf_jax.data.conditioning import condition_of, null_of
 from drf_jax.data.trajectories import Trajectories, make_trajectories
 from drf_jax.distributed import in_turn
+from drf_jax.errors import UserError
 from drf_jax.objectives.guidance import KEY, GuidedByCond
 from drf_jax.process.gaussian import prior
 from drf_jax.runs.keys import TRAJECTORY, root_key
@@ -26,8 +27,9 @@ TRAJECTORIES = "trajectories.npy"
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """``steps`` DDIM steps of a grid, cut into ``intervals`` as equal as can be, at whose ends the states are kept.
+    """``steps`` DDIM steps of a grid, cut into ``intervals``, at whose ends the states are kept.
 
+    The intervals are as equal as can be with a ``spacing`` of 1; with a larger one they are shorter at the noise.
     With a range of guidance weights, each trajectory has a weight of its own, which is part of its conditioning.
     """
 
@@ -35,12 +37,24 @@ class Walk:
     steps: int
     intervals: int
     guidance: tuple[float, ...] = build.UNGUIDED
+    spacing: float = 1.0
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Numbers of the kept states: i · steps / intervals, rounded (halves up)."""
+        """Numbers of the kept states: steps · (i / intervals)^spacing, rounded (halves up)."""
         n = self.intervals
-        return tuple((2 * i * self.steps + n) // (2 * n) for i in range(n + 1))
+        if self.spacing == 1:
+            return tuple((2 * i * self.steps + n) // (2 * n) for i in range(n + 1))
+        share = (np.arange(n + 1) / n) ** self.spacing
+        return tuple(int(node) for node in np.floor(self.steps * share + 0.5))
+
+    def check(self) -> None:
+        """Raise if two kept states are the same."""
+        if len(set(self.kept)) <= self.intervals:
+            raise UserError(
+                f"config.method.spacing = {self.spacing:g}: {self.intervals} intervals of the teacher's {self.steps}"
+                f" steps would end at {', '.join(map(str, self.kept[1:]))}; no two may be the same"
+            )
 
 
 def guidance_weights(
@@ -85,6 +99,7 @@ def teacher_trajectories(
         denoiser = GuidedByCond(denoiser, null_of(data))
     run = compile_for(loop, states)
     made_of = {"teacher": teacher.sha256, "grid": walk.grid, "steps": walk.steps, "seed": seed}
+    made_of |= {"spacing": walk.spacing} if walk.spacing != 1 else {}
     with in_turn():
         make_trajectories(
             path,

@@ -55,6 +55,7 @@ class DraftRefineStage:
             )
         self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
         check_terms(spec, self.setting)
+        self.walk.check()
 
     @property
     def mode(self) -> Mode:
@@ -84,7 +85,7 @@ class DraftRefineStage:
     def walk(self) -> Walk:
         spec = self.spec
         intervals = spec.rounds * self.student.steps
-        return Walk(spec.grid, spec.teacher_steps, intervals, spec.guidance)
+        return Walk(spec.grid, spec.teacher_steps, intervals, spec.guidance, spec.spacing)
 
     @property
     def times(self) -> Grid:

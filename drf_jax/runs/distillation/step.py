@@ -25,6 +25,7 @@ class StepStage:
     def __post_init__(self):
         self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
         check_terms(self.spec, self.setting)
+        self.walk.check()
 
     @property
     def on_policy_batch(self) -> int:
@@ -42,7 +43,7 @@ class StepStage:
     @property
     def walk(self) -> Walk:
         spec = self.spec
-        return Walk(spec.grid, spec.teacher_steps, spec.steps, spec.guidance)
+        return Walk(spec.grid, spec.teacher_steps, spec.steps, spec.guidance, spec.spacing)
 
     @property
     def times(self) -> Grid:
