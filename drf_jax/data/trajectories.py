@@ -34,6 +34,8 @@ Walk = Callable[[State, Cond], Float[jax.Array, "nodes b *state"]]
 SECONDS = "seconds_each"
 """In the JSON file: the seconds of a trajectory; those of a batch, after the first if there is another, times the
 batches, over the trajectories."""
+PROGRESS = {"done", SECONDS}
+"""What the JSON file says besides what its trajectories are."""
 MEMORY_SHARE = 0.25
 """Of the machine's memory: a larger cache is left in its file."""
 
@@ -149,10 +151,10 @@ def _done(path, note, wanted):
             f"trajectories in {path} cannot be read ({error}); delete the file"
         ) from None
     done = found["done"]
-    for key in wanted:
-        if found.get(key) != wanted[key]:
+    for key in (key for key in {**wanted, **found} if key not in PROGRESS):
+        if found.get(key) != wanted.get(key):
             raise UserError(
-                f"trajectories in {path} have {key} = {found.get(key)!r}, not {wanted[key]!r}; delete the file"
+                f"trajectories in {path} have {key} = {found.get(key)!r}, not {wanted.get(key)!r}; delete the file"
             )
     if stored != (wanted["count"], *wanted["shape"]):
         raise UserError(f"trajectories in {path} have shape {stored}; delete the file")

@@ -177,6 +177,9 @@ def test_trajectories_of_a_guided_teacher_have_a_weight_each(teacher, tmp_path):
     with pytest.raises(UserError, match=r"have guidance = \[1\.0, 4\.0\], not \[1\.0, 2\.0\]"):
         other = Walk("uniform", 2, 2, (1.0, 2.0))
         teacher_trajectories(teacher, other, tmp_path / "t.npy", 0, 6, 4, "float32")
+    with pytest.raises(UserError, match=r"have guidance = \[1\.0, 4\.0\], not None"):
+        unguided = Walk("uniform", 2, 2)
+        teacher_trajectories(teacher, unguided, tmp_path / "t.npy", 0, 6, 4, "float32")
 
 
 class Unlabelled(Digits):
