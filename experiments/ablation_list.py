@@ -67,7 +67,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     },
     **{
         f"{mode}spacing={p:g}": (method, {"spacing": p})
-        for p in (1.5, 2.0, 3.0)
+        for p in (0.5, 0.7, 1.5, 2.0)
         for mode, method in {**MODES, "step+": STEP}.items()
     },
     **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
