@@ -16,7 +16,7 @@ from drf_jax.data.conditioning import condition_of
 from drf_jax.evaluation.extractor import Extractor
 from drf_jax.evaluation.fidelity import rmse
 from drf_jax.evaluation.generate import Sampler, generate
-from drf_jax.evaluation.reference import Reference, make_reference
+from drf_jax.evaluation.reference import Reference, make_reference, state_features
 from drf_jax.evaluation.report import Row, row
 from drf_jax.evaluation.spread import spread
 from drf_jax.runs.compare import numbers
@@ -96,13 +96,14 @@ class Bench:
         **facts: Any,
     ) -> Row:
         """``facts``, and what is measured on samples and on their distance to the serial ones."""
+        features = state_features(self.extractor, samples)
         return row(
             dataset=self.teacher.data.name,
             **facts,
             samples=len(samples),
             seed=self.seed,
             feature_space=self.extractor.feature_space,
-            **numbers(samples, serial, self.extractor, self.real, self.spec.metrics),
+            **numbers(samples, serial, features, self.real, self.spec.metrics),
             rmse_to_teacher_max=float(rmse(samples, serial).max()),
         )
 

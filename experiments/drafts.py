@@ -28,7 +28,7 @@ from drf_jax.data.conditioning import condition_of
 from drf_jax.errors import UserError
 from drf_jax.evaluation.generate import generate
 from drf_jax.evaluation.lines import Panel, line_figure
-from drf_jax.evaluation.reference import make_reference
+from drf_jax.evaluation.reference import make_reference, state_features
 from drf_jax.evaluation.report import Row, family, markdown_table, row, write_results
 from drf_jax.runs.compare import numbers
 from drf_jax.runs.features import extractor_of
@@ -127,7 +127,9 @@ def experiment(
         methods.append((made.method(teacher), {"form": made.form, **mixed}))
     rows = []
     for method, forms in tqdm(methods, desc="samplers", disable=None):
-        measured = numbers(samples(method), reference, extractor, real, spec.metrics)
+        states = samples(method)
+        features = state_features(extractor, states)
+        measured = numbers(states, reference, features, real, spec.metrics)
         rows.append(
             row(
                 dataset=data.name,

@@ -24,7 +24,7 @@ from drf_jax.data.conditioning import condition_of, null_cond
 from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
 from drf_jax.evaluation.generate import generate
-from drf_jax.evaluation.reference import make_reference
+from drf_jax.evaluation.reference import make_reference, state_features
 from drf_jax.evaluation.report import Row, markdown_table, row, write_results
 from drf_jax.networks.quantised import with_quantised
 from drf_jax.runs.compare import numbers
@@ -102,7 +102,9 @@ def experiment(
     for method in methods:
         for form, activations in FORMS.items():
             made = method if activations is None else in_int8(method, data, activations)
-            measured = numbers(samples(made), reference, extractor, real, spec.metrics)
+            states = samples(made)
+            features = state_features(extractor, states)
+            measured = numbers(states, reference, features, real, spec.metrics)
             rows.append(
                 row(
                     dataset=data.name,

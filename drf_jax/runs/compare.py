@@ -67,19 +67,27 @@ def parameter_count(method: Method) -> int:
     return sum(leaf.size for leaf in leaves.values() if jnp.ndim(leaf))
 
 
-def cost_of(method: Method, measured: Sequence[Taken]) -> dict[str, int | float]:
+def cost_of(
+    method: Method, measured: Sequence[Float[np.ndarray, "2"] | None]
+) -> dict[str, int | float]:
     """Calls and evaluations of one sample; means over the sets where they differ from sample to sample."""
     cost = (method.sequential_calls, method.network_evaluations)
     if method.cost is not None:
-        cost = np.mean([taken.cost for taken in measured], axis=0).tolist()
+        cost = np.mean(measured, axis=0).tolist()
     return dict(zip(("sequential_calls", "network_evaluations"), cost, strict=True))
 
 
-def numbers(taken: Taken, real: Reference, metrics: Sequence[str]) -> dict[str, float | None]:
+def numbers(
+    states: Float[np.ndarray, "n *state"],
+    teacher: Float[np.ndarray, "n *state"],
+    features: Features,
+    real: Reference,
+    metrics: Sequence[str],
+) -> dict[str, float | None]:
     """What is measured on one set of samples: row keys to numbers."""
-    errors = rmse(taken.states, taken.teacher)
+    errors = rmse(states, teacher)
     fidelity = summary(errors)
-    return score(taken.features, real, metrics) | {
+    return score(features, real, metrics) | {
         "rmse_to_teacher": fidelity["mean"],
         "rmse_to_teacher_p50": fidelity["p50"],
         "rmse_to_teacher_p99": fidelity["p99"],
@@ -120,13 +128,13 @@ def compare(
             continue
         taken = [take(method, each) for each in range(seed, seed + spec.seeds)]
         with naming(method):
-            sets = [numbers(each, real(), spec.metrics) for each in taken]
+            sets = [numbers(*each[:3], real(), spec.metrics) for each in taken]
         rows.append(
             row(
                 dataset=data.name,
                 method=method.name,
                 mode=method.mode,
-                **cost_of(method, taken),
+                **cost_of(method, [each.cost for each in taken]),
                 drafts=method.drafts,
                 tolerance=method.tolerance,
                 params=parameter_count(method),
