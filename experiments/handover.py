@@ -103,9 +103,9 @@ class Walks:
         def rounds(slots, x, cond):
             every = driffusion.make_rounds(stage.times, stage.spec.drafts, slots[0].extra_steps)
             mine = dataclasses.replace(every, times=every.times[first:last])
-            cond |= {key: jnp.full(len(x), weight) for key, weight in self._told.items()}
+            told = {key: jnp.full(len(x), weight) for key, weight in self._told.items()}
             options = {"form": stage.spec.form, "loop": loop}
-            return driffusion.sample(*slots, self._process, mine, x, cond, **options).x
+            return driffusion.sample(*slots, self._process, mine, x, cond | told, **options).x
 
         run = steps if isinstance(stage, StepStage) else rounds
         return jax.tree_util.Partial(compile_for(loop, run), self._networks)

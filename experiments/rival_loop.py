@@ -101,7 +101,8 @@ def make_student(
     facts: dict[str, Any],
     trained: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train a student, after the one it starts from, say so, and evaluate it."""
+    """Train a student, after the one it starts from, and evaluate it. ``trained`` is called in between, also where the
+    training has failed."""
 
     def one(name: str, student: Student, changes: dict[str, Any], seconds: float) -> None:
         changes = {"teacher": str(teacher), "seed": o.seed, **student.changes, **changes}
@@ -113,19 +114,19 @@ def make_student(
         say(f"{name}: training")
         train(o, made, name, student.spec, changes, o.runs / name, seconds, o.updates)
 
-    def run() -> None:
+    def training() -> None:
         if student.source is None:
             one(name, student, {}, o.seconds)
         else:
             source = source_of(name)
             one(source, student.source, {}, o.seconds / 2)
             one(name, student, {"method.source": str(o.runs / source)}, o.seconds / 2)
-        trained()
-        say(f"{name}: evaluation")
-        score(o, made, teacher, name, {}, [o.runs / name], facts)
 
-    attempt(made, name, run)
+    done = attempt(made, name, training)
     trained()
+    if done:
+        say(f"{name}: evaluation")
+        attempt(made, name, lambda: score(o, made, teacher, name, {}, [o.runs / name], facts))
 
 
 def told(o: Options, made: Table, left: Sequence[str]) -> int:

@@ -24,6 +24,6 @@ class Queue:
             return True
 
     def leave(self, name: str) -> None:
-        """It is trained, or has failed; one that has left may leave again."""
+        """It is trained, or has failed."""
         with self._lock:
-            self._names.discard(name)
+            self._names.remove(name)
