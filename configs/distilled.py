@@ -21,7 +21,6 @@ MULTIPLE = 64
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
 TERMS = {
-    "spacing": 1.0,
     "high_frequency_weight": 0.0,
     "perceptual_weight": 0.0,
     "adversarial_weight": 0.0,
@@ -31,7 +30,7 @@ TERMS = {
     "feature_steps": 600,
     "feature_seed": 1,
 }
-"""Of students on the teacher's walks, the step-distilled one, too: equal steps, no further terms of the loss."""
+"""Further terms of the loss of students on the teacher's walks, the step-distilled one, too: none."""
 DESIGN = TERMS | {
     "source": "",
     "drafter": "heads",
@@ -98,7 +97,8 @@ def distilled(
     design = DESIGN if name in DRAFT_REFINE else TERMS if name == "step" else {}
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
-    config.method = {"name": name, **design, **methods[name]}
+    spacing = {"spacing": 1.0} if name in ROUNDS else {}
+    config.method = {"name": name, **spacing, **design, **methods[name]}
     config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
     config.optimizer.learning_rate = (rates or {}).get(name, config.optimizer.learning_rate)
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}

@@ -5,8 +5,9 @@ while it holds an exclusive ``flock`` on that file; starting, reading and compil
 accelerators names a file of each, with ``:`` between them. The kernel gives a turn back when its process ends, however
 it ends. Without the variable nobody waits.
 
-The file has a line of JSON for everyone who had a turn: what he is (``command``), from when, how many seconds he
-``waited`` and ``held`` it, and whether it was ``shared``. It tells what an accelerator did, and why it did nothing.
+The file has a line of JSON for every turn that was given back: the process's ``command``, since when it had the turn
+(``from``), the seconds that it ``waited`` for it and ``held`` it, and whether it was ``shared``. So it tells what an
+accelerator did, and why it did nothing.
 
 Compiling may try out kernels on the accelerator. Where that would disturb, `compiling` keeps others from their turns.
 

@@ -54,9 +54,6 @@ class Distillation:
 class WithTerms(Distillation):
     """What students of the teacher's walk have: further terms of the loss, and their weights."""
 
-    spacing: float = 1.0
-    """Of the steps along the teacher's walk: equal, or with more than 1 shorter at the noise
-    (`drf_jax.runs.trajectories`)."""
     high_frequency_weight: float = 0.0
     """Of `drf_jax.objectives.high_frequency`."""
     perceptual_weight: float = 0.0
@@ -77,8 +74,6 @@ class WithTerms(Distillation):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.spacing <= 0:
-            raise UserError(f"{PATH}.spacing = {self.spacing}: must be positive")
         at_least(0, self, PATH, *self.weights, "feature_seed", "r1_weight")
         at_least(0, self, PATH, "discriminator_learning_rate")
         at_least(1, self, PATH, "feature_steps")
@@ -94,6 +89,8 @@ class Step(WithTerms):
     steps: int
     trajectories: int
     teacher_steps: int = 48
+    spacing: float = 1.0
+    """Where along the teacher's walk the student's steps end (`drf_jax.runs.trajectories.Walk`)."""
     on_policy_after: int = 0
     batch_size_on_policy: int = 0
     trajectory_batch: int = 256
@@ -126,6 +123,8 @@ class DraftRefine(WithTerms):
     drafts: int
     trajectories: int
     teacher_steps: int = 48
+    spacing: float = 1.0
+    """Where along the teacher's walk the student's steps end (`drf_jax.runs.trajectories.Walk`)."""
     source: str = ""
     form: str = "data"
     drafter: str = "heads"

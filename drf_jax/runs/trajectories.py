@@ -29,8 +29,8 @@ TRAJECTORIES = "trajectories.npy"
 class Walk:
     """``steps`` DDIM steps of a grid, cut into ``intervals``, at whose ends the states are kept.
 
-    The intervals are as equal as can be with a ``spacing`` of 1; with a larger one they are shorter at the noise.
-    With a range of guidance weights, each trajectory has a weight of its own, which is part of its conditioning.
+    The intervals are as equal as can be with a ``spacing`` of 1; with a larger one they are shorter at the noise, with
+    a smaller one at the image. With a range of guidance weights, each trajectory has a weight of its own, which is part of its conditioning.
     """
 
     grid: str
@@ -49,7 +49,9 @@ class Walk:
         return tuple(int(node) for node in np.floor(self.steps * share + 0.5))
 
     def check(self) -> None:
-        """Raise if two kept states are the same."""
+        """Raise if two kept states are the same, or the spacing is no spacing."""
+        if self.spacing <= 0:
+            raise UserError(f"config.method.spacing = {self.spacing:g}: must be positive")
         if len(set(self.kept)) <= self.intervals:
             raise UserError(
                 f"config.method.spacing = {self.spacing:g}: {self.intervals} intervals of the teacher's {self.steps}"
