@@ -150,9 +150,9 @@ def test_a_run_of_before_is_built_as_what_it_was():
 def test_a_config_has_all_keys_of_the_design_and_they_are_built():
     spec = build.DraftRefine(rounds=1, drafts=1, trajectories=1, **distilled.DESIGN)
     assert {key: getattr(spec, key) for key in distilled.DESIGN} == distilled.DESIGN
-    assert {key for key in ABSENT if key.startswith("method.")} <= {
-        f"method.{key}" for key in distilled.DESIGN
-    }
+    for module in (digits_distilled, emoji64_distilled):
+        made = module.get_config("method=draft_refine").method
+        assert {key for key in ABSENT if key.startswith("method.")} <= {f"method.{k}" for k in made}
 
 
 TINY = ["--config.network.width=16", "--config.network.depth=1", "--config.network.heads=2"]
