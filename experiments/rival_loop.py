@@ -27,6 +27,7 @@ from drf_jax.errors import UserError
 from drf_jax.runs.accelerators import Places
 from drf_jax.runs.evaluate import table
 from drf_jax.runs.processes import OutOfTime
+from drf_jax.turns import shared
 from drf_jax.workdir import read_config
 
 Facts = Callable[[str], dict[str, Any]]
@@ -72,7 +73,7 @@ def make_table(
         first = sorted(left(), key=lambda name: name in students)
         with ThreadPoolExecutor(o.jobs) as pool:
             list(pool.map(make, first))
-        if o.jobs > 1 or TIMING in o.only:
+        if o.jobs > 1 or shared() or TIMING in o.only:
             with contextlib.ExitStack() as stack:
                 one_each = Places(o.accelerators, o.accelerators, o.runs)
                 own = [stack.enter_context(one_each.one()) for _ in range(o.accelerators)]

@@ -1,6 +1,7 @@
 """The trainings and evaluations behind a table of students at equal training seconds."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -220,6 +221,8 @@ def time_alone(
     """
     known = {*students, *free_methods(o)}
     names = [n for n in made.facts["made"] if n not in made.facts["timed"] and n in known]
+    other_commands = filter(None, [os.environ.get(VARIABLE)])
+    everybodys = os.pathsep.join([str(o.runs / "turns-of-all"), *other_commands])
 
     def share(i: int) -> None:
         own, out = names[i :: len(places)], o.runs / "timing" / "found" / f"{i}.json"
@@ -228,7 +231,7 @@ def time_alone(
         out.parent.mkdir(parents=True, exist_ok=True)
         files = [str(ask_for_time(o, teacher, name, students)) for name in own]
         words = [sys.executable, str(TIME), str(out), str(teacher), *files]
-        alone = {**places[i], VARIABLE: str(o.runs / "turns-of-all")}
+        alone = {**places[i], VARIABLE: everybodys}
         run_logged(words, "timing", o.runs / "logs" / "timing.log", o.deadline, alone)
         found = json.loads(out.read_text())
         for name, times in found["milliseconds"].items():

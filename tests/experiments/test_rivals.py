@@ -262,13 +262,15 @@ def test_what_was_made_beside_others_or_elsewhere_is_timed_alone(rivals, options
         made.rows[method] = row(method=method, sequential_calls=4, fd=1.0, command=command)
         made.note("made", name, True)
 
-    def run(words, *_):
+    def run(words, *rest):
+        assert rest[-1]["DRF_TURNS"] == f"{options.runs / 'turns-of-all'}:theirs:too"
         asked.extend(Path(file).stem for file in words[4:])
         times = {Path(file).stem: {"lcm-4": 3.5, "unipc-3": 2.5} for file in words[4:]}
         found = {"milliseconds": times, "where": {"device": "1 x chip"}}
         Path(words[2]).write_text(json.dumps(found))
 
     monkeypatch.setattr(runs, "run_logged", run)
+    monkeypatch.setenv("DRF_TURNS", "theirs:too")  # of other commands on the same accelerators
     for _ in range(2):  # the second time nothing is left
         runs.time_alone(options, made, options.runs, students, [{}, {}])
     assert sorted(asked) == ["lcm", "training-free-multistep"]

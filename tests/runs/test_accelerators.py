@@ -27,3 +27,14 @@ def test_more_accelerators_than_there_are_to_see(tmp_path, monkeypatch):
     monkeypatch.setenv(VISIBLE, "0")
     with pytest.raises(UserError, match="--accelerators=2: CUDA_VISIBLE_DEVICES=0 are 1"):
         Places(2, 2, tmp_path)
+
+
+def test_other_commands_are_on_the_accelerators_too(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "a:b")
+    places = Places(2, 2, tmp_path)
+    with places.one() as first, places.one() as second:
+        assert [first[VARIABLE], second[VARIABLE]] == ["a", "b"]
+    with pytest.raises(
+        UserError, match="DRF_TURNS=a:b: name one file for each of --accelerators=1"
+    ):
+        Places(1, 3, tmp_path)
