@@ -30,8 +30,8 @@ class Walk:
     """``steps`` DDIM steps of a grid, cut into ``intervals``, at whose ends the states are kept.
 
     The intervals are as equal as can be with a ``spacing`` of 1; with a larger one they are shorter at the noise, with
-    a smaller one at the image. With a range of guidance weights, each trajectory has a weight of its own, which is part
-    of its conditioning.
+    a smaller one at the image; the grid ``power`` does so to the teacher's own steps. With a range of guidance weights,
+    each trajectory has a weight of its own, which is part of its conditioning.
     """
 
     grid: str

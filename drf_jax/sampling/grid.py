@@ -22,7 +22,7 @@ def uniform(process: Process, steps: int) -> Grid:
 
 
 def shifted(process: Process, steps: int, factor: float) -> Grid:
-    """Evenly spaced in the time of a schedule with σ/α a ``factor`` lower: with more than 1, more steps at the noise.
+    """Evenly spaced in the time of a schedule with σ/α a ``factor`` higher: with more than 1, more steps at the noise.
 
     From t_max to 0. It is timestep shifting (Esser et al. 2024, arXiv 2403.03206, eq. (23), where t = σ/(α + σ)) of any
     process, and to an image of ``factor`` times the side what even steps are to one of side 1 (Hoogeboom et al. 2023,

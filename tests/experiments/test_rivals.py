@@ -281,6 +281,20 @@ def test_what_was_made_beside_others_or_elsewhere_is_timed_alone(rivals, options
     assert again.facts["timed"] == {} and len(again.rows) == 2
 
 
+def test_one_training_at_a_time_beside_another_command_is_timed_at_the_end(
+    rivals, options, monkeypatch
+):
+    loop, timed = sys.modules["rival_loop"], []
+    for name in ("make_teacher", "make_features"):
+        monkeypatch.setattr(loop, name, lambda *_: options.runs)
+    monkeypatch.setattr(loop, "time_alone", lambda *args: timed.append(args[-1]))
+    made = rivals.Table(options)
+    for turns in ("", "theirs"):
+        monkeypatch.setenv("DRF_TURNS", turns)
+        assert loop.make_table(options, made, {}, {}) == []
+    assert timed == [[{"DRF_TURNS": "theirs"}]]
+
+
 def test_what_is_timed_of_a_student_needs_no_training(
     rivals, options, experiment, untrained_teacher
 ):
