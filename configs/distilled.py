@@ -63,6 +63,8 @@ def distilled(
     rates: Mapping[str, float] | None = None,
     rounds_per_update: Mapping[str, int] | None = None,
     mesh: int = -1,
+    grid: str = "uniform",
+    hybrid_grid: str = "uniform",
 ) -> ConfigDict:
     """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
 
@@ -76,6 +78,7 @@ def distilled(
         rounds: so memory and work stay about as they are when ``calls`` changes.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
+      grid: of the teacher's walk and of the students' own times; ``hybrid_grid`` is that of hybrids.
     """
     parts = list(filter(None, arg.split(",")))
     smoke = "smoke" in parts
@@ -98,7 +101,7 @@ def distilled(
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
     spacing = {"spacing": 1.0} if name in ROUNDS else {}
-    config.method = {"name": name, **spacing, **design, **methods[name]}
+    config.method = {"name": name, "grid": grid, **spacing, **design, **methods[name]}
     config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
     config.optimizer.learning_rate = (rates or {}).get(name, config.optimizer.learning_rate)
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}
@@ -121,7 +124,7 @@ def distilled(
         multiple = rounds_per_update[name] // config.method.rounds // MULTIPLE
         config.train.batch_size = MULTIPLE * max(1, multiple)
     if name == "consistency_distillation":
-        config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3}
+        config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3, "grid": hybrid_grid}
     if name == "adversarial":
         # For both players: momentum makes the game collapse.
         config.optimizer.update(b1=0.0, b2=0.99, **players)

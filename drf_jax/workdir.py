@@ -43,6 +43,7 @@ RENAMED = {"objective.label_dropout": "objective.cond_dropout"}
 
 ABSENT = {
     "train.held_out": 0,
+    "method.grid": "uniform",
     "method.source": "",
     "method.drafter": "heads",
     "method.share": "none",

@@ -1,12 +1,14 @@
 """The design of the learned draft–refine student as a list of single changes (DESIGN: `drf_jax.build.DraftRefine`)."""
 
+import ast
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from rival_options import Options, Student, say
 
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
-from drf_jax.config import changed
+from drf_jax.config import changed, convert
 from drf_jax.errors import UserError
 from drf_jax.sampling.ahead import AheadDrafter
 from drf_jax.sampling.anchored import LookaheadDrafter
@@ -15,19 +17,19 @@ from drf_jax.workdir import flatten
 
 NEVER = 10**9
 """An update that no training comes to."""
-ADVERSARY = "ADVERSARY"
-"""Stands for the file of the classifier that a training looks through."""
-CONSERVATIVE, AGGRESSIVE, STEP = "draft_refine", "draft_refine_aggressive", "step"
-ANCHORED = "draft_refine_anchored"
-MODES = {"": CONSERVATIVE, "aggressive+": AGGRESSIVE, "anchored+": ANCHORED}
-"""Prefix of a name -> method."""
+METHODS = {
+    "learned": "draft_refine",
+    "aggressive": "draft_refine_aggressive",
+    "anchored": "draft_refine_anchored",
+    "step": "step",
+}
+"""First word of a name -> method; ``learned`` if it has none of them."""
 EXTRA = {
-    CONSERVATIVE: LearnedDrafter.extra_steps,
-    AGGRESSIVE: AheadDrafter.extra_steps,
-    ANCHORED: LookaheadDrafter.extra_steps,
+    METHODS["learned"]: LearnedDrafter.extra_steps,
+    METHODS["aggressive"]: AheadDrafter.extra_steps,
+    METHODS["anchored"]: LookaheadDrafter.extra_steps,
 }
 """Steps of a round beyond those of its drafts."""
-RATES = {"quarter_rate": 0.25, "half_rate": 0.5, "double_rate": 2.0}
 
 
 class Times(NamedTuple):
@@ -39,128 +41,80 @@ class Times(NamedTuple):
         return type(value)(value * self.factor)
 
 
-ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "learned": (CONSERVATIVE, {}),
-    "aggressive": (AGGRESSIVE, {}),
-    "anchored": (ANCHORED, {}),
-    "step": (STEP, {}),
-    **{f"{mode}source=step": (method, {"source": STEP}) for mode, method in MODES.items()},
-    **{
-        f"{mode}{name}": (method, {"optimizer.learning_rate": Times(factor)})
-        for name, factor in RATES.items()
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
-    **{
-        f"{mode}{key}={value:g}": (method, {f"optimizer.{key}": value})
-        for key, value in (("b2", 0.99), ("clip", 0.1))
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
-    **{
-        f"{mode}{name}": (method, {"train.batch_size": Times(factor)})
-        for name, factor in (("half_batch", 0.5), ("double_batch", 2))
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
-    **{
-        f"{mode}{factor}x_trajectories": (method, {"trajectories": Times(factor)})
-        for factor in (2, 4, 8, 16)
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
-    **{
-        f"{mode}spacing={p:g}": (method, {"spacing": p})
-        for p in (0.5, 0.7, 1.5, 2.0)
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
-    **{f"drafts={k}": (CONSERVATIVE, {"drafts": k}) for k in (1, 2, 3, 5, 8, 12)},
-    **{f"aggressive+drafts={k}": (AGGRESSIVE, {"drafts": k}) for k in (1, 2, 4, 8, 12)},
-    **{f"anchored+drafts={k}": (ANCHORED, {"drafts": k}) for k in (1, 2, 3, 5, 7)},
-    **{f"{mode}cross_draft=none": (m, {"cross_draft": "none"}) for mode, m in MODES.items()},
-    "cross_draft=attention": (CONSERVATIVE, {"cross_draft": "attention"}),
-    "cross_draft_width=32": (CONSERVATIVE, {"cross_draft_width": 32}),
-    "drafter=target": (CONSERVATIVE, {"drafter": "target"}),
-    "share=trunk": (CONSERVATIVE, {"share": "trunk"}),
-    "lora_rank=8": (CONSERVATIVE, {"lora_rank": 8}),
-    "lora_rank=64": (CONSERVATIVE, {"lora_rank": 64}),
-    "form=noise": (CONSERVATIVE, {"form": "noise"}),
-    "form=data": (CONSERVATIVE, {"form": "data"}),
-    "anchored+form=data": (ANCHORED, {"form": "data"}),
-    "gradient=stopped": (CONSERVATIVE, {"gradient": "stopped"}),
-    **{
-        f"{mode}on_policy_after=0+gradient_between_rounds=through": (
-            method,
-            {"on_policy_after": 0, "gradient_between_rounds": "through"},
-        )
-        for mode, method in MODES.items()
-        if method != ANCHORED
-    },
-    "anchored+gradient_between_rounds=through": (
-        ANCHORED,
-        {"gradient_between_rounds": "through"},
-    ),
-    "teacher-forced": (CONSERVATIVE, {"on_policy_after": NEVER}),
-    **{
-        f"{mode}on-policy": (method, {"on_policy_after": 0})
-        for mode, method in MODES.items()
-        if method != ANCHORED
-    },
-    **{
-        f"{mode}on-policy+{name}": (
-            method,
-            {"on_policy_after": 0, "optimizer.learning_rate": Times(factor)},
-        )
-        for name, factor in RATES.items()
-        for mode, method in MODES.items()
-        if method != ANCHORED
-    },
-    "draft_weight=0.3": (CONSERVATIVE, {"draft_weight": 0.3}),
-    "draft_weight=1": (CONSERVATIVE, {"draft_weight": 1.0}),
-    **{f"{mode}refine_weight=1": (m, {"refine_weight": 1.0}) for mode, m in MODES.items()},
-    **{
-        f"{mode}draft_weight={w:g}+refine_weight={w:g}": (
-            method,
-            {"draft_weight": w, "refine_weight": w},
-        )
-        for w in (0.1, 1.0)
-        for mode, method in MODES.items()
-    },
-    **{
-        f"{mode}refine_weight=1+end_weight=0": (method, {"refine_weight": 1.0, "end_weight": 0.0})
-        for mode, method in MODES.items()
-    },
-    "anchored+reference=anchor": (ANCHORED, {"reference": "anchor"}),
-    "anchored+reference=anchor+source=step": (ANCHORED, {"reference": "anchor", "source": STEP}),
-    **{
-        f"{mode}high_frequency_weight={w:g}": (method, {"high_frequency_weight": w})
-        for w in (1.0, 10.0)
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
-    **{
-        f"{mode}perceptual_weight={w:g}": (
-            method,
-            {"perceptual_weight": w, "features": ADVERSARY},
-        )
-        for w in (0.01, 0.1, 1.0)
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
-    **{
-        f"{mode}adversarial_weight={w:g}": (
-            method,
-            {"adversarial_weight": w, "features": ADVERSARY},
-        )
-        for w in (0.001, 0.01, 0.1)
-        for mode, method in {**MODES, "step+": STEP}.items()
-    },
+RATES = {"quarter_rate": 0.25, "half_rate": 0.5, "double_rate": 2.0}
+BATCHES = {"half_batch": 0.5, "double_batch": 2}
+TRAJECTORIES = {f"{factor}x_trajectories": factor for factor in (2, 4, 8, 16)}
+WORDS: dict[str, dict[str, Any]] = {
+    **{word: {"optimizer.learning_rate": Times(factor)} for word, factor in RATES.items()},
+    **{word: {"train.batch_size": Times(factor)} for word, factor in BATCHES.items()},
+    **{word: {"method.trajectories": Times(factor)} for word, factor in TRAJECTORIES.items()},
+    "on-policy": {"method.on_policy_after": 0},
+    "teacher-forced": {"method.on_policy_after": NEVER},
 }
-"""Name -> method, and what differs from its config: keys of its section ``method``, or dotted ones. Each is one change
-of the conservative student, ``learned``, of the aggressive or of the anchored one, or as many as its name has; ``step``
-is the control, which gets other settings of the optimizer and further terms of the loss, too."""
+"""Changes with a name of their own -> dotted keys of the config. All others are KEY=VALUE of its section ``method``, or
+of ``optimizer`` (`OF_OPTIMIZER`)."""
+OF_OPTIMIZER = ("b2", "clip")
+LOOKING = ("perceptual_weight", "adversarial_weight")
+"""Of terms that look through a classifier, which is trained once for all."""
 
 
-def ablations(o: Options, calls: int) -> dict[str, Student]:
-    """Those that are possible in so many sequential calls and are no repetition: another's config, or the default's."""
+def of_modes(changes: Iterable[str], modes: Iterable[str]) -> list[str]:
+    """Names of these changes in each of the modes."""
+    return [("" if m == "learned" else f"{m}+") + each for each in changes for m in modes]
+
+
+LEARNED = tuple(name for name in METHODS if name != "step")
+ABLATIONS = (
+    *METHODS,
+    *of_modes(["source=step"], LEARNED),
+    *of_modes((*RATES, "b2=0.99", "clip=0.1", *BATCHES, *TRAJECTORIES), METHODS),
+    *of_modes([f"spacing={p:g}" for p in (0.5, 0.7, 1.5, 2)], METHODS),
+    *of_modes([f"grid={grid}" for grid in ("shifted:2", "shifted:4", "power:2")], METHODS),
+    *[f"drafts={k}" for k in (1, 2, 3, 5, 8, 12)],
+    *[f"aggressive+drafts={k}" for k in (1, 2, 4, 8, 12)],
+    *[f"anchored+drafts={k}" for k in (1, 2, 3, 5, 7)],
+    *of_modes(["cross_draft=none"], LEARNED),
+    "cross_draft=attention",
+    "cross_draft_width=32",
+    "drafter=target",
+    "share=trunk",
+    "lora_rank=8",
+    "lora_rank=64",
+    "form=noise",
+    "form=data",
+    "anchored+form=data",
+    "gradient=stopped",
+    *of_modes(["on_policy_after=0+gradient_between_rounds=through"], ("learned", "aggressive")),
+    "anchored+gradient_between_rounds=through",
+    "teacher-forced",
+    *of_modes(["on-policy"], ("learned", "aggressive")),
+    *of_modes([f"on-policy+{rate}" for rate in RATES], ("learned", "aggressive")),
+    "draft_weight=0.3",
+    "draft_weight=1",
+    *of_modes(["refine_weight=1"], LEARNED),
+    *of_modes([f"draft_weight={w:g}+refine_weight={w:g}" for w in (0.1, 1)], LEARNED),
+    *of_modes(["refine_weight=1+end_weight=0"], LEARNED),
+    "anchored+reference=anchor",
+    "anchored+reference=anchor+source=step",
+    *of_modes([f"high_frequency_weight={w:g}" for w in (1, 10)], METHODS),
+    *of_modes([f"perceptual_weight={w:g}" for w in (0.01, 0.1, 1)], METHODS),
+    *of_modes([f"adversarial_weight={w:g}" for w in (0.001, 0.01, 0.1)], METHODS),
+)
+"""What is made unless ``--only`` says otherwise: each is one change, or a few, of the conservative student,
+``learned``, of the aggressive or of the anchored one, or of the control, ``step``."""
+
+
+def ablations(o: Options, calls: int, more: Iterable[str] = ()) -> dict[str, Student]:
+    """Those of `ABLATIONS` that are possible in so many sequential calls and are no repetition: another's config, or
+    the default's. And those that are asked for besides, as ``--only`` or as ``more``.
+
+    Raises:
+      UserError: one that is asked for besides is not possible.
+    """
     found, configs = {}, []
-    for name, (method, changes) in ABLATIONS.items():
+    for name in ABLATIONS:
         try:
-            student = student_of(o, method, calls, changes)
+            student = student_of(o, name, calls)
             config = changed(load_config(student.spec), student.changes)
             build.distillation_spec(config)
             check_rounds(config["method"])
@@ -171,26 +125,57 @@ def ablations(o: Options, calls: int) -> dict[str, Student]:
         if parts not in configs:
             configs.append(parts)
             found[name] = student
+    for name in more:
+        if name not in ABLATIONS:
+            found[name] = student_of(o, name, calls)
+            config = changed(load_config(found[name].spec), found[name].changes)
+            build.distillation_spec(config)
+            check_rounds(config["method"])
     return found
 
 
-def student_of(o: Options, method: str, calls: int, changes: dict[str, Any]) -> Student:
-    """The training of one of `ABLATIONS`; a ``source`` is the student of that method at the same calls."""
-    source, rest = changes.get("source"), {k: v for k, v in changes.items() if k != "source"}
-    rest = {key if "." in key else f"method.{key}": value for key, value in rest.items()}
-    spec = o.spec("distilled", f"method={method},calls={calls}")
+def student_of(o: Options, name: str, calls: int) -> Student:
+    """The training that a name says; a ``source`` is the student of that method at the same calls.
+
+    Raises:
+      UserError: a word of it says nothing, or two say the same.
+    """
+    words = name.split("+")
+    first = words.pop(0) if words[0] in METHODS else "learned"
+    spec = o.spec("distilled", f"method={METHODS[first]},calls={calls}")
     config = flatten(load_config(spec))
+    source, changes = None, {}
+    for word in words:
+        if word == "source=step" and "method.source" in config:
+            source = student_of(o, "step", calls)
+            continue
+        new = change_of(o, word, config, name)
+        if twice := new.keys() & changes.keys() - {"method.features"}:
+            raise UserError(f"{name}: says config.{min(twice)} twice")
+        changes |= new
+    return Student(spec, changes, source)
 
-    def meant(key: str, value: Any) -> Any:
-        if isinstance(value, Times):
-            return value.of(config[key])
-        return str(o.adversary) if value == ADVERSARY else value
 
-    return Student(
-        spec,
-        {key: meant(key, value) for key, value in rest.items()},
-        student_of(o, source, calls, {}) if source else None,
-    )
+def change_of(o: Options, word: str, config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The dotted keys of the config that one word of a name changes, and what they become."""
+    if word in WORDS:
+        meant = lambda key, value: value.of(config[key]) if isinstance(value, Times) else value
+        return {key: meant(key, value) for key, value in WORDS[word].items()}
+    key, equals, text = word.partition("=")
+    path = f"optimizer.{key}" if key in OF_OPTIMIZER else f"method.{key}"
+    if not equals or path not in config or key in ("name", "source"):
+        own = sorted(key.removeprefix("method.") for key in config if key.startswith("method."))
+        raise UserError(
+            f"{name}: {word} is no change; choose among {', '.join(WORDS)} and KEY=VALUE with a key of"
+            f" {', '.join((*OF_OPTIMIZER, *own))}"
+        )
+    kind = type(config[path])
+    try:
+        value = text if kind is str else convert(ast.literal_eval(text), kind, f"config.{path}")
+    except (ValueError, SyntaxError):
+        raise UserError(f"{name}: {text!r} is no {kind.__name__}") from None
+    looking = {"method.features": str(o.adversary)} if key in LOOKING else {}
+    return {path: value} | looking
 
 
 def check_rounds(method: dict[str, Any]) -> None:

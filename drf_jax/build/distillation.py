@@ -23,6 +23,7 @@ from drf_jax.objectives.draft_refine import GRADIENTS
 from drf_jax.objectives.progressive import halvings
 from drf_jax.objectives.target import TARGETS
 from drf_jax.process.weighting import WEIGHTINGS
+from drf_jax.sampling.grid import check_name
 from drf_jax.sampling.step import STEPS
 from drf_jax.sampling.transition import FORMS
 
@@ -48,6 +49,8 @@ class Distillation:
     def __post_init__(self):
         if len(self.guidance) != 2 or not 0 <= self.guidance[0] <= self.guidance[1]:
             raise UserError(f"{PATH}.guidance = {self.guidance}: must be a range (low, high)")
+        with naming(PATH):
+            check_name(self.grid)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -39,9 +39,7 @@ def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, 
     o = dataclasses.replace(options, data=data, smoke=False)
     found = ablations.ablations(o, 4)
     own = lambda name: data in ON_POLICY and "on-policy" in name
-    assert listed.ABLATIONS.keys() - found.keys() == REPETITIONS | set(
-        filter(own, listed.ABLATIONS)
-    )
+    assert set(listed.ABLATIONS) - found.keys() == REPETITIONS | set(filter(own, listed.ABLATIONS))
     whole = lambda student: changed(load_config(student.spec), student.changes)
     configs = {name: flatten(whole(student)) for name, student in found.items()}
     for name, config in configs.items():
@@ -89,6 +87,34 @@ def test_rates_and_batches_are_those_of_the_config_times_a_factor(ablations, opt
     assert found["double_batch"].changes == {"train.batch_size": 1024}
 
 
+def test_any_changes_may_be_asked_for_together(ablations, options):
+    o = dataclasses.replace(options, data="emoji64", smoke=False)
+    name = "double_rate+grid=shifted:4+perceptual_weight=2+drafts=3"
+    student = ablations.ablations(o, 2, ["learned", name])[name]
+    config = changed(load_config(student.spec), student.changes)["method"]
+    default = load_config(student.spec)
+    kept = {"grid": "shifted:4", "perceptual_weight": 2.0, "drafts": 3, "rounds": 1}
+    assert config | kept == config and config["features"] == str(o.adversary)
+    assert student.changes["optimizer.learning_rate"] == 2 * default.optimizer.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("step+drafts=2", "drafts=2 is no change; choose among .*spacing"),
+        ("learned+fast", "fast is no change; choose among quarter_rate"),
+        ("drafts=two", "'two' is no int"),
+        ("drafts=2.5", "'2.5' is no int"),
+        ("double_rate+half_rate", "says config.optimizer.learning_rate twice"),
+        ("grid=shifted", "shifted takes a positive number"),
+        ("drafts=40", "the teacher's walk has 48"),
+    ],
+)
+def test_changes_that_say_nothing_are_refused(ablations, options, name, message):
+    with pytest.raises(UserError, match=message):
+        ablations.ablations(dataclasses.replace(options, smoke=False), 4, [name])
+
+
 def test_what_is_not_possible_is_left_out(ablations, options):
     o = dataclasses.replace(options, smoke=False)
     found = ablations.ablations(o, 8)
@@ -99,11 +125,11 @@ def test_what_is_not_possible_is_left_out(ablations, options):
 
 def test_rows_of_one_method_stay_apart_and_in_order(ablations, options):
     made = ablations.Table(options, ablations.in_order)
-    for name in ("drafts=8", "learned"):
+    for name in ("drafts=8+half_rate", "drafts=8", "learned"):
         made.rows[name] = row(method="learned-4", sequential_calls=4, fd=2.0, ablation=name)
     made.save()
     again = ablations.Table(options, ablations.in_order)
-    assert list(again.rows) == ["learned", "drafts=8"]
+    assert list(again.rows) == ["learned", "drafts=8", "drafts=8+half_rate"]
     with pytest.raises(UserError, match=r"--calls=4, not 2; use another --out"):
         other = dataclasses.replace(options, calls=2)
         path = options.out / other.file
