@@ -9,6 +9,9 @@ The file has a line of JSON for every turn that was given back: the process's ``
 (``from``), the seconds that it ``waited`` for it and ``held`` it, and whether it was ``shared``. So it tells what an
 accelerator did, and why it did nothing.
 
+A turn that comes `first` goes before all others that wait: what is nearly done gets done, whatever comes after. Who
+waits for one holds a shared ``flock`` on the file's name with ``.first`` at its end, and others let him pass.
+
 Compiling may try out kernels on the accelerator. Where that would disturb, `compiling` keeps others from their turns.
 
 A process keeps the accelerator's memory that it has had. `keep` lets its first turn last until its end, so that those
@@ -48,10 +51,11 @@ class Turn:
     """Turns in a ``with`` block: ``take`` waits for one, and does nothing where it is held; the end gives it back.
 
     ``files`` are what ``DRF_TURNS`` names unless given. One that ``lasts`` is that of the process where `keep` says so.
+    One that comes ``first`` is taken before those that do not.
     """
 
-    def __init__(self, files: str = "", lasts: bool = False) -> None:
-        self._lasts = lasts
+    def __init__(self, files: str = "", lasts: bool = False, first: bool = False) -> None:
+        self._lasts, self._first = lasts, first
         # All take them in the same order, so that nobody waits for somebody who waits for him.
         self._files = sorted(
             filter(None, (files or os.environ.get(VARIABLE, "")).split(os.pathsep))
@@ -70,7 +74,7 @@ class Turn:
             asked = time.time()
             for file in self._files:
                 self._held.append(os.open(file, OPEN, 0o644))
-                fcntl.flock(self._held[-1], how)
+                (_ahead if self._first else _behind)(file, self._held[-1], how)
             self._told = {
                 "command": " ".join(sys.argv),
                 "from": (now := time.time()),
@@ -97,9 +101,39 @@ class Turn:
 
 
 @contextlib.contextmanager
-def turn(files: str = "") -> Iterator[None]:
-    """One turn for the whole block; ``files`` as of `Turn`."""
-    with Turn(files) as mine:
+def _waiting_first(file: str) -> Iterator[int]:
+    descriptor = os.open(f"{file}.first", OPEN, 0o644)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ahead(file: str, mine: int, how: int) -> None:
+    """Wait for the lock, so that others let it pass."""
+    with _waiting_first(file) as sign:
+        fcntl.flock(sign, fcntl.LOCK_SH)
+        fcntl.flock(mine, how)
+
+
+def _behind(file: str, mine: int, how: int) -> None:
+    """Wait for the lock until nobody is `_ahead`."""
+    with _waiting_first(file) as sign:
+        while True:
+            fcntl.flock(mine, how)
+            try:
+                fcntl.flock(sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                fcntl.flock(mine, fcntl.LOCK_UN)
+            fcntl.flock(sign, fcntl.LOCK_EX)
+            fcntl.flock(sign, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def turn(files: str = "", first: bool = False) -> Iterator[None]:
+    """One turn for the whole block; ``files`` and ``first`` as of `Turn`."""
+    with Turn(files, first=first) as mine:
         mine.take()
         yield
 

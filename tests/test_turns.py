@@ -92,6 +92,30 @@ def test_the_file_tells_who_had_a_turn_and_how_long_he_waited(file):
     assert [each["shared"] for each in (first, mine, shared)] == [False, False, True]
 
 
+WAITS = "import sys\nfrom drf_jax.turns import turn\nprint('mine', flush=True)\nwith turn(first={}): pass"
+
+
+def test_who_comes_first_goes_before_those_who_wait_longer(file):
+    with turn():
+        waiting = [holder(first, WAITS) for first in (False, False, True, True)]
+        time.sleep(0.5)
+    for process in waiting:
+        assert process.wait(10) == 0
+    _, *others = map(json.loads, file.read_text().splitlines())
+    assert [each["command"] for each in others] == ["-c True", "-c True", "-c False", "-c False"]
+
+
+def test_who_was_to_come_first_and_is_dead_holds_nobody_up(file):
+    with turn():
+        dead = holder(True, WAITS)
+        time.sleep(0.5)
+        dead.kill()
+        dead.wait(5)
+    with turn():
+        pass
+    assert len(file.read_text().splitlines()) == 2
+
+
 KEPT = (
     "import time\nfrom drf_jax import turns\nfrom drf_jax.turns import Turn, turn\nturns.keep()\n"
 )

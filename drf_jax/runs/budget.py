@@ -44,7 +44,7 @@ def schedule(config: Mapping[str, Any], updates: int) -> Changes:
     changes = {
         "train.steps": updates,
         "train.log_every": max(1, updates // 20),
-        "train.checkpoint_every": max(1, updates // 2),
+        "train.checkpoint_every": -(-updates // 2),
         "train.sample_every": 0,
         "optimizer.warmup": min(config["optimizer"]["warmup"], updates // 10),
     }

@@ -37,7 +37,7 @@ from drf_jax.training.ema_target import with_ema_target
 from drf_jax.training.loop import every, train
 from drf_jax.training.metrics import MetricsLog
 from drf_jax.training.programs import Programs
-from drf_jax.training.state import create_state, init_sharded
+from drf_jax.training.state import create_state, init_sharded, jit_sharded
 from drf_jax.training.step import TrainStep, jit_step, make_train_step
 from drf_jax.typing import Params
 from drf_jax.workdir import check_same, claim, read_config
@@ -93,12 +93,11 @@ def train_stage(
     spec, folder, seed = setting.train, workdir / stage.name, setting.seed
     source = shard_tree(source, mesh, build.rules(config))
     training = stage.training(source, workdir)
+    rules, start = build.rules(config), (source, jax.random.fold_in(root_key(seed, INIT), number))
+    # The optimizer's state has the lengths of the run; what the networks start as takes longer to compile and does not.
+    init = programs.get((INIT, number), lambda: jit_sharded(stage.init, mesh, rules, *start)[0])
     state, shardings = init_sharded(
-        lambda key, source: create_state(stage.init(source, key), training.optimizer),
-        mesh,
-        build.rules(config),
-        jax.random.fold_in(root_key(seed, INIT), number),
-        source,
+        lambda params: create_state(params, training.optimizer), mesh, rules, init(*start)
     )
 
     def compiled(phase: Phase) -> TrainStep:

@@ -230,7 +230,8 @@ def evaluate(
         drawn = not new or place(reference.name, seed)[0].exists()
         first = {m.name: m for m in (*new, *([] if drawn else [reference]))}
         compile_beside(list(first.values()), data, seed, spec.batch_size, mesh)
-        with turn():  # one for all that needs the accelerator; then the next may have it
+        # One for all that needs the accelerator, before trainings: rows that are nearly made get made.
+        with turn(first=True):
             for method in new:
                 real()
                 for each in seeds:

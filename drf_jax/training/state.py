@@ -47,6 +47,14 @@ def create_state(params: Params, optimizer: optax.GradientTransformation) -> Tra
     )
 
 
+def jit_sharded(
+    init: Callable[..., PyTree], mesh: Mesh, rules: Rules, *args: PyTree
+) -> tuple[Callable[..., PyTree], PyTree]:
+    """``init`` compiled to make every array where ``rules`` put it, and those shardings; ``args`` are like its own."""
+    shardings = infer_shardings(jax.eval_shape(init, *args), mesh, rules)
+    return jax.jit(init, out_shardings=shardings), shardings
+
+
 def init_sharded(
     init: Callable[..., TrainState], mesh: Mesh, rules: Rules, *args: PyTree
 ) -> tuple[TrainState, PyTree]:
@@ -55,5 +63,5 @@ def init_sharded(
     ``init`` is usually ``lambda key: create_state(network.init(key, ...)["params"], optimizer)``.
     A sharded state is never gathered on one device, and the numbers do not depend on the mesh.
     """
-    shardings = infer_shardings(jax.eval_shape(init, *args), mesh, rules)
-    return jax.jit(init, out_shardings=shardings)(*args), shardings
+    init, shardings = jit_sharded(init, mesh, rules, *args)
+    return init(*args), shardings

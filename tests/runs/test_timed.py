@@ -40,13 +40,18 @@ def config_of(teacher, method="step"):
 @pytest.fixture
 def compiled(monkeypatch):
     """The updates that were made to be compiled."""
-    made, make = [], distil.jit_step
+    return kept(monkeypatch, "jit_step")
 
-    def kept(*args):
+
+def kept(monkeypatch, name):
+    """What a function of `distil` has made."""
+    made, make = [], getattr(distil, name)
+
+    def keep(*args):
         made.append(make(*args))
         return made[-1]
 
-    monkeypatch.setattr(distil, "jit_step", kept)
+    monkeypatch.setattr(distil, name, keep)
     return made
 
 
@@ -59,10 +64,14 @@ def parameters(config, run, teacher):
     return jax.tree.leaves(params)
 
 
-def test_the_training_is_that_of_as_many_updates(teacher, tmp_path, compiled, quick_compile):
+def test_the_training_is_that_of_as_many_updates(
+    teacher, tmp_path, compiled, monkeypatch, quick_compile
+):
     config, run = config_of(teacher), tmp_path / "run"
+    inits = kept(monkeypatch, "jit_sharded")
     budget = train_for(config, run, 0.2, tmp_path / "pool", EVERY)
     assert [step._cache_size() for step in compiled] == [1, 1]  # both phases, once
+    assert [init._cache_size() for init, _ in inits] == [1]
     assert budget == json.loads((run / BUDGET).read_text())
     update, trajectory = budget["seconds_per_update"], budget["seconds_per_trajectory"]
     made, steps_of_config = config.method.trajectories, config.train.steps
