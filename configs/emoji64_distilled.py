@@ -90,6 +90,8 @@ def get_config(arg: str = "") -> ConfigDict:
             "draft_refine_anchored": 1024,
         },
         rates=dict.fromkeys(DRAFT_REFINE, 5e-5),
+        grid="shifted:4",  # the teacher's
+        hybrid_grid="shifted:4",
         evaluate={
             "samples": 10_000,
             "batch_size": 256,

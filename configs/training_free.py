@@ -25,20 +25,30 @@ def driffusion(mode, steps, drafts, **options):
     return {"name": "driffusion", "mode": mode, "steps": steps, "drafts": drafts, **options}
 
 
-def methods(smoke: bool = False, teacher: int = 48) -> dict[str, dict]:
-    """Row name -> section; the reference is DDIM with ``teacher`` steps. With ``smoke`` every kind of sampler once."""
-    if smoke:
-        return {
-            "ddim-6": serial(6),
-            "ddpm-6": serial(6, "ddpm"),
-            "heun-3": serial(2, "heun"),
-            "dpmpp-2m-3": multistep("dpmpp-2m", 3),
-            "unipc-3": multistep("unipc", 3),
-            "paradigms-window-3": paradigms(6, 3, 0.3),
-            "srds-6": srds(4, 2),
-            "driffusion-conservative-4": driffusion("conservative", 8, 3),
-            "driffusion-aggressive-3": driffusion("aggressive", 6, 3, draft_form="data"),
-        }
+def methods(smoke: bool = False, teacher: int = 48, grid: str = "uniform") -> dict[str, dict]:
+    """Row name -> section; the reference is DDIM with ``teacher`` steps. With ``smoke`` every kind of sampler once.
+
+    All walk the ``grid`` that suits the data (experiments/grids.py).
+    """
+    found = smoke_methods() if smoke else full_methods(teacher)
+    return {name: section | {"grid": grid} for name, section in found.items()}
+
+
+def smoke_methods():
+    return {
+        "ddim-6": serial(6),
+        "ddpm-6": serial(6, "ddpm"),
+        "heun-3": serial(2, "heun"),
+        "dpmpp-2m-3": multistep("dpmpp-2m", 3),
+        "unipc-3": multistep("unipc", 3),
+        "paradigms-window-3": paradigms(6, 3, 0.3),
+        "srds-6": srds(4, 2),
+        "driffusion-conservative-4": driffusion("conservative", 8, 3),
+        "driffusion-aggressive-3": driffusion("aggressive", 6, 3, draft_form="data"),
+    }
+
+
+def full_methods(teacher):
     return {
         **{f"ddim-{n}": serial(n) for n in (teacher, 8, 4, 2, 1)},
         **{f"ddpm-{n}": serial(n, "ddpm") for n in (teacher, 8)},

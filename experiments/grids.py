@@ -98,7 +98,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
             solvers[solver][r["grid"]].append((r["sequential_calls"], r[key]))
         panels += [Panel(name, "steps", label, lines) for name, lines in solvers.items()]
     if panels:
-        line_figure(path, panels, columns=len(panels) // len({p.y_label for p in panels}))
+        line_figure(path, panels, columns=max(2, len(panels) // len({p.y_label for p in panels})))
 
 
 def numbers(text: str, flag: str) -> list[int]:

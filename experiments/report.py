@@ -198,6 +198,33 @@ TAIL = {
 } | NEAR
 
 
+GRIDS = {
+    "method": "method",
+    "grid": "grid",
+    "sequential_calls": "sequential calls",
+    "fd": "FD",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "rmse_to_teacher": "RMSE to the solution",
+    "rmse_to_teacher_p99": "p99",
+}
+
+
+def grids(results: Results) -> str:
+    """A line a solver, grid and number of steps, and how they were made."""
+    given = results["config"]
+    reference = given["reference"]
+    lead = (
+        f"Made by `{results['command']}` on {results['device']}, {given['samples']:,} samples, seed {given['seed']},"
+        f" git {results['git']}. The solution is {reference['solver']} in {reference['steps']} steps on"
+        f" `{reference['grid']}`.\n\n"
+    )
+    return lead + markdown_table(
+        [{k: r[k] for k in GRIDS if k in r} for r in results["rows"]], GRIDS
+    )
+
+
 def knob(adaptive: bool, results: Results) -> str:
     """The rows with a tolerance, or those with as many refinements in every round."""
     made = [row for row in results["rows"] if ("tolerance" in row) == adaptive]
@@ -262,6 +289,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
             (f"error_estimate_{data}", "exactness", error_estimate),
             (f"long_tail_{data}", "long_tail", lambda r: markdown_table(r["rows"], TAIL)),
             (f"classes_{data}", "long_tail", of_classes),
+            (f"grids_{data}", "grids", grids),
         )
     },
     **{

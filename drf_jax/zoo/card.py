@@ -24,6 +24,7 @@ def card(facts: Mapping[str, Any]) -> str:
             if student
             else []
         ),
+        f"- The teacher's sampler: {', '.join(f'{k} {v}' for k, v in teacher['config']['sampler'].items())}.",
         "",
         "```sh",
         f"drf sample --model {facts['name']} --out samples.png",
@@ -33,8 +34,8 @@ def card(facts: Mapping[str, Any]) -> str:
     if facts["rows"]:
         seed, samples = facts["rows"][0]["seed"], facts["rows"][0]["samples"]
         lines += [
-            f"Measured by `{facts['command']}` on {facts['device']} (git {facts['git']}, jax {facts['jax']}), before"
-            f" the rounding to bfloat16; {samples:,} samples, seed {seed}:",
+            f"Measured by `{facts['command']}` on {facts['device']} (git {facts['git']}, jax {facts['jax']})"
+            f"{', before the rounding to bfloat16' * facts.get('rounded', True)}; {samples:,} samples, seed {seed}:",
             "",
             table(facts["rows"]),
             "",

@@ -21,7 +21,7 @@ from drf_jax.typing import Params
 from drf_jax.workdir import read_config
 from drf_jax.zoo.card import card
 from drf_jax.zoo.model import FACTS, FEATURES
-from drf_jax.zoo.parameters import save_parameters
+from drf_jax.zoo.parameters import fits, save_parameters
 
 EXAMPLES = 64
 """A contact sheet's."""
@@ -75,6 +75,7 @@ def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, 
             "train_seconds": train_seconds(home),
         },
         "student": student,
+        "rounded": not all(map(fits, (teacher.denoiser.params, *params))),
         **(results_of(workdir) or results_of(home) or {"rows": []}),
     }
     save_parameters(folder / "teacher.npz", teacher.denoiser.params)

@@ -24,6 +24,14 @@ def save_parameters(path: str | os.PathLike, params: Params) -> None:
         np.savez_compressed(file, **arrays)
 
 
+def fits(params: Params) -> bool:
+    """Whether rounding leaves them as they are: those of a packed model."""
+    same = lambda leaf: np.array_equal(
+        leaf, np.asarray(leaf).astype(jnp.bfloat16).astype(leaf.dtype)
+    )
+    return all(map(same, jax.tree.leaves(params)))
+
+
 def load_parameters(path: str | os.PathLike, shapes: Params) -> Params:
     """The parameters of a file in a tree of ``jax.ShapeDtypeStruct``, whose dtypes they get.
 

@@ -19,7 +19,9 @@ from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.teacher import load_teacher
 from drf_jax.workdir import read_config
 from drf_jax.zoo import model as zoo
+from drf_jax.zoo.card import card
 from drf_jax.zoo.model import load_model
+from drf_jax.zoo.parameters import fits
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,14 @@ def test_the_card_tells_data_seconds_and_figures(demo, packed):
     assert (
         f"Measured by `{results['command']}` on {results['device']} (git {results['git']}" in text
     )
+    assert facts["rounded"] and "before the rounding to bfloat16; " in text
+    assert "before the rounding" not in card(facts | {"rounded": False})
+    assert "- The teacher's sampler: name serial, step ddim, steps" in text
+
+
+def test_parameters_of_bfloat16_are_not_rounded():
+    exact = {"a": np.float32([1.0, -0.5, 3.0]), "b": np.float32([2.0**-100, 0.0])}
+    assert fits(exact) and not fits(exact | {"b": np.float32([1 / 3])})
 
 
 def test_a_shipped_model_is_known_by_its_name(packed, monkeypatch, capsys):

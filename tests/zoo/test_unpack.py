@@ -43,7 +43,7 @@ def test_the_run_has_the_models_teacher(packed, run):
 
 def test_packed_again_nothing_differs(demo, packed, run, tmp_path):
     assert is_model(packed) and not is_model(tmp_path)
-    pack(run, tmp_path / "again")
+    assert not pack(run, tmp_path / "again")["rounded"]
     before, after = (
         json.loads((folder / "model.json").read_text())["teacher"]
         for folder in (packed, tmp_path / "again")
