@@ -24,7 +24,7 @@ from drf_jax.runs.evaluate import FILES
 from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
-from drf_jax.runs.teacher import load_teacher
+from drf_jax.runs.teacher import Teacher, load_teacher
 from drf_jax.runs.timed import BUDGET, PREPARATION
 from drf_jax.turns import VARIABLE, compiling
 from drf_jax.workdir import read_config
@@ -57,8 +57,14 @@ def make_teacher(o: Options, made: Table) -> Path:
             source = folder
         pack(source, packed)
     unpack(packed, folder, data_dir)
-    made.same("teacher", {"sha256": load_teacher(folder).sha256})
+    made.same("teacher", facts_of(load_teacher(folder)))
     return folder
+
+
+def facts_of(teacher: Teacher) -> dict[str, str]:
+    """What a table says of its teacher; its rows are compared with what it draws on its own grid."""
+    grid = teacher.config["sampler"].get("grid", "uniform")
+    return {"sha256": teacher.sha256} | ({"grid": grid} if grid != "uniform" else {})
 
 
 def make_features(o: Options, made: Table, teacher: Path) -> None:

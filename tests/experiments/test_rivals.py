@@ -130,6 +130,18 @@ def test_a_teacher_that_comes_with_the_library_is_that_teacher(rivals, options):
     assert "--teacher=digits" in made.command_of("lcm").split()
 
 
+def test_a_table_of_even_steps_is_not_gone_on_with_on_another_grid(rivals, options):
+    runs, made = sys.modules["rival_runs"], rivals.Table(options)
+    teacher = load_model("digits").teacher
+    assert runs.facts_of(teacher) == {"sha256": teacher.sha256}
+    made.same("teacher", runs.facts_of(teacher))
+    made.rows["lcm-1"] = row(method="lcm-1", sequential_calls=1, fd=2.0)
+    sampler = teacher.config["sampler"] | {"grid": "shifted:4"}
+    other = dataclasses.replace(teacher, config={**teacher.config, "sampler": sampler})
+    with pytest.raises(UserError, match=r"with the teacher .*not .*'grid': 'shifted:4'"):
+        made.same("teacher", runs.facts_of(other))
+
+
 def test_an_unknown_student_is_refused(rivals, options):
     options = dataclasses.replace(options, only=("dino",))
     with pytest.raises(UserError, match="--only dino: choose among learned-4"):
