@@ -31,6 +31,9 @@ TERMS = {
     "feature_seed": 1,
 }
 """Further terms of the loss of students on the teacher's walks, the step-distilled one, too: none."""
+LOOK = {"perceptual_weight": 0.0, "features": "", "feature_steps": 600, "feature_seed": 1}
+"""A perceptual part of the distance of consistency functions: none."""
+LOOKING = ("consistency_distillation", "consistency_training")
 DESIGN = TERMS | {
     "source": "",
     "drafter": "heads",
@@ -98,6 +101,7 @@ def distilled(
     config.seed = 0
     config.teacher = teacher
     design = DESIGN if name in DRAFT_REFINE else TERMS if name == "step" else {}
+    design = LOOK if name in LOOKING else design
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
     spacing = {"spacing": 1.0} if name in ROUNDS else {}

@@ -130,13 +130,19 @@ def offered(o: Options) -> dict[str, Student]:
             continue
         spec = o.spec("distilled", f"method={method}")
         try:
-            load_config(spec)
+            method = load_config(spec).method
         except UserError as error:
             say(f"{name} is not offered: {error}")
             continue
-        adversary = {"method.features": str(o.adversary)}
-        found[name] = Student(spec, changes | (adversary if name == "adversarial" else {}))
+        adversary = {"method.features": str(o.adversary)} if looks(method) else {}
+        found[name] = Student(spec, changes | adversary)
     return found
+
+
+def looks(method: Mapping[str, Any]) -> bool:
+    """Whether a training looks through a classifier."""
+    weights = (method.get("perceptual_weight", 0), method.get("adversarial_weight", 0))
+    return method["name"] == "adversarial" or any(weights)
 
 
 def define_flags(data: str) -> None:

@@ -221,7 +221,26 @@ class Progressive(Distillation):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConsistencyDistillation(Distillation):
+class Consistency(Distillation):
+    """What both ways to a consistency function have: a perceptual part of the distance, and its weight.
+
+    The classifier that it looks through is of the file ``features``, or trained for ``feature_steps`` updates with the
+    seed ``feature_seed``.
+    """
+
+    perceptual_weight: float = 0.0
+    features: str = ""
+    feature_steps: int = 600
+    feature_seed: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(0, self, PATH, "perceptual_weight", "feature_seed")
+        at_least(1, self, PATH, "feature_steps")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConsistencyDistillation(Consistency):
     """`drf_jax.objectives.consistency` with the teacher's ODE step, over ``intervals`` intervals."""
 
     intervals: int = 17
@@ -241,7 +260,7 @@ class ConsistencyDistillation(Distillation):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConsistencyTraining(Distillation):
+class ConsistencyTraining(Consistency):
     """`drf_jax.objectives.consistency` without a teacher's step: its parameters are where the student starts.
 
     The number of intervals doubles from ``first_intervals`` to ``last_intervals`` during the training.

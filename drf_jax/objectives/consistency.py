@@ -13,6 +13,9 @@ The neighbour x_n is made in one of two ways:
 The improved recipe for (3) is the default: log-normal proposal, pseudo-Huber d, w = 1/(σ_{n+1} − σ_n), θ⁻ = θ without
 gradient, M doubling from 10 to 1280. Song et al. distil with the uniform proposal, w = 1, an EMA target and M = 17.
 
+The two ends are images, so d may have a further part, λ times their distance in a frozen classifier's maps
+(`drf_jax.objectives.perceptual`, equation 2), as Song et al. measure it by LPIPS.
+
 The levels are σ̃ = σ/α, so a variance-preserving process is treated as the variance-exploding one of x/α.
 """
 
@@ -27,6 +30,7 @@ from drf_jax.consistency import ConsistencyFunction
 from drf_jax.objectives.discretisation import Discretisation, Level, LogNormal, Proposal
 from drf_jax.objectives.distance import Distance, PseudoHuber
 from drf_jax.objectives.model import Model
+from drf_jax.objectives.perceptual import Features, map_distance
 from drf_jax.objectives.target import TARGETS, check_target
 from drf_jax.process.boundary import ConsistencyBoundary
 from drf_jax.process.gaussian import perturb
@@ -104,7 +108,11 @@ class TeacherStep:
 
 @dataclasses.dataclass(frozen=True)
 class Consistency:
-    """Equation (1) on batches ``{"x0": [b, *state], "cond": ..., "intervals": [b] int, M for each example}``."""
+    """Equation (1) on batches ``{"x0": [b, *state], "cond": ..., "intervals": [b] int, M for each example}``.
+
+    With a ``perceptual_weight`` λ, ``features`` are the maps of the classifier with the parameters
+    ``frozen["features"]``.
+    """
 
     model: Model
     cut: Discretisation
@@ -113,6 +121,8 @@ class Consistency:
     proposal: Proposal = LogNormal()
     distance: Distance = PseudoHuber()
     weighting: PairWeighting = inverse_gap
+    perceptual_weight: float = 0.0
+    features: Features | None = None
 
     def __post_init__(self):
         check_target(self.target)
@@ -139,5 +149,10 @@ class Consistency:
         x = perturb(process, x0, eps, t)
         x_s = jax.lax.stop_gradient(self.neighbour(frozen, process, x0, eps, x, t, s, cond))
         target = self.function(TARGETS[self.target](params, frozen))(x_s, s, cond)
-        distance = self.distance(self.function(params)(x, t, cond), target)
-        return self.weighting(lower, upper) * distance, {"distance": distance}
+        end = self.function(params)(x, t, cond)
+        metrics = {"distance": self.distance(end, target)}
+        if self.perceptual_weight:
+            maps = lambda image: self.features(frozen["features"], image)
+            metrics["perceptual"] = map_distance(maps(end), maps(target))
+        distance = metrics["distance"] + self.perceptual_weight * metrics.get("perceptual", 0.0)
+        return self.weighting(lower, upper) * distance, metrics

@@ -142,6 +142,16 @@ def test_a_table_of_even_steps_is_not_gone_on_with_on_another_grid(rivals, optio
         made.same("teacher", runs.facts_of(other))
 
 
+def test_students_that_look_through_a_classifier_share_one(rivals, options):
+    looks = sys.modules["rival_options"].looks
+    assert looks({"name": "adversarial"}) and looks({"name": "step", "adversarial_weight": 0.1})
+    assert looks({"name": "consistency_training", "perceptual_weight": 1.0})
+    assert not looks({"name": "step", "perceptual_weight": 0.0}) and not looks({"name": "lcm"})
+    given = sys.modules["rival_options"].offered(options)
+    asked = {name for name, student in given.items() if "method.features" in student.changes}
+    assert asked == {"adversarial"}
+
+
 def test_an_unknown_student_is_refused(rivals, options):
     options = dataclasses.replace(options, only=("dino",))
     with pytest.raises(UserError, match="--only dino: choose among learned-4"):

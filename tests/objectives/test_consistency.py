@@ -118,6 +118,28 @@ def test_the_loss_by_hand(process):
     np.testing.assert_allclose(loss, error / (top - bottom), rtol=1e-7)
 
 
+def test_a_perceptual_part_is_the_distance_of_the_two_ends_in_the_maps():
+    features = lambda params, image: (jnp.tanh(params * image), image**2)
+    options = {"weighting": inverse_gap, "perceptual_weight": 0.5, "features": features}
+    plain = objective(PROCESSES[1], Curved, weighting=inverse_gap)
+    f, batch, w = objective(PROCESSES[1], Curved, **options), data(m=1), jnp.float64(0.7)
+    frozen = {"features": jnp.float64(2.0)}
+    loss, metrics = f(w, frozen, batch, KEY)
+    alone, without = plain(w, frozen, batch, KEY)
+    np.testing.assert_array_equal(metrics["distance"], without["distance"])
+    cut, g, b = f.cut, f.function(w), batch["intervals"]
+    t, s = (cut.time(cut.sigma(jnp.full(6, i), b)) for i in (1, 0))
+    eps = jax.random.normal(jax.random.split(KEY)[1], (6, 3), jnp.float64)
+    process = PROCESSES[1]
+    noised = lambda t: process.alpha(t)[:, None] * batch["x0"] + process.sigma(t)[:, None] * eps
+    ends = [g(noised(t), t), g(noised(s), s)]
+    unit = lambda a: a / jnp.linalg.norm(a, axis=-1, keepdims=True)
+    maps = [[unit(m) for m in features(2.0, end)] for end in ends]
+    seen = sum(((a - b) ** 2).sum(-1) for a, b in zip(*maps, strict=True))
+    np.testing.assert_allclose(metrics["perceptual"], seen, rtol=1e-5)
+    np.testing.assert_allclose(loss / alone, 1 + 0.5 * seen / without["distance"], rtol=1e-5)
+
+
 def test_targets_have_the_same_value_and_their_own_gradients():
     w, batch = jnp.float64(0.7), data()
 

@@ -329,6 +329,19 @@ def test_the_classifier_of_a_perceptual_loss_does_not_judge(
 
 
 @pytest.mark.slow
+def test_nor_does_that_of_a_consistency_functions_distance(teacher, tmp_path, capsys):
+    argv = words("consistency_distillation", teacher, "--workdir", str(tmp_path))
+    argv.append("--config.method.perceptual_weight=0.5")
+    assert main(["train", *argv]) == 0
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["perceptual"] > 0
+    capsys.readouterr()
+    own = f"--config.evaluate.features={tmp_path / 'perceptual.npz'}"
+    assert main(["evaluate", *argv, own]) == 2
+    assert "its training looked through the feature network" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_an_adversary_does_not_judge_its_own_work(trained, teacher, capsys):
     workdir = trained("adversarial")
     own = f"--config.evaluate.features={workdir / 'adversary.npz'}"

@@ -18,6 +18,12 @@ from drf_jax.objectives.consistency import (
 from drf_jax.objectives.discretisation import PROPOSALS, Discretisation, doubling
 from drf_jax.objectives.distance import DISTANCES
 from drf_jax.process.boundary import ConsistencyBoundary
+from drf_jax.runs.distillation.features import (
+    PERCEPTUAL,
+    check_features,
+    every_map,
+    frozen_classifier,
+)
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.sampling.consistency_method import consistency_method
 from drf_jax.sampling.grid import make_grid
@@ -34,6 +40,10 @@ class ConsistencyStage:
     setting: Setting
     name: str = ""
     calls: tuple[int, ...] = (1, 2, 4)
+
+    def __post_init__(self):
+        if self.spec.perceptual_weight:
+            check_features(self.spec.features, self.setting.teacher.data)
 
     @property
     def pair(self) -> Pair:
@@ -68,6 +78,8 @@ class ConsistencyStage:
             PROPOSALS[spec.proposal](),
             DISTANCES[spec.distance](),
             PAIR_WEIGHTINGS[spec.weighting],
+            spec.perceptual_weight,
+            every_map,
         )
 
         def batch(i):
@@ -76,6 +88,9 @@ class ConsistencyStage:
 
         phase = Phase(self.pair.shown(objective), batch)
         frozen = {"teacher": source} if self.distils else {}
+        if spec.perceptual_weight:
+            made = frozen_classifier(self.setting, spec, folder / PERCEPTUAL)
+            frozen["features"] = made.params
         return Training((phase,), frozen, self.setting.optimizer())
 
     def serves(self, calls: int) -> bool:

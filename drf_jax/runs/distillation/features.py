@@ -40,7 +40,7 @@ def check_features(features: str, data: Source) -> None:
 
 
 def frozen_classifier(
-    setting: Setting, spec: build.Adversarial | build.WithTerms, path: Path
+    setting: Setting, spec: build.Adversarial | build.Consistency | build.WithTerms, path: Path
 ) -> Classifier:
     """The classifier in ``path``, which is made if it isn't there.
 
