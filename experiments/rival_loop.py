@@ -1,7 +1,8 @@
 """The loop behind a table of students: several at a time, each trained and then evaluated.
 
 Those on one accelerator start, load and compile side by side and take turns with what is timed (`drf_jax.turns`), so
-that it has work all the time and everybody's seconds are those of an accelerator alone.
+that it has work all the time and everybody's seconds are those of an accelerator alone. Rows without a training are
+made beside the trainings, where there are several at a time, and before them where there is one.
 """
 
 import contextlib
@@ -57,7 +58,10 @@ def make_table(
     with contextlib.suppress(OutOfTime):
         teacher = make_teacher(o, made)
         make_features(o, made, teacher)
-        places, queue = Places(o.accelerators, o.jobs, o.runs), Queue(o)
+        trained, free = ([n for n in left() if (n in students) == kind] for kind in (True, False))
+        # Students compile for minutes; meanwhile the accelerator can make what needs no training.
+        beside = o.accelerators if trained and free and o.jobs > 1 else 0
+        places, queue = Places(o.accelerators, o.jobs + beside, o.runs), Queue(o)
 
         def make(name: str) -> None:
             with places.one() as environment:
@@ -70,9 +74,11 @@ def make_table(
                     done = lambda: queue.leave(name)
                     make_student(own, made, teacher, name, students[name], facts(name), done)
 
-        first = sorted(left(), key=lambda name: name in students)
-        with ThreadPoolExecutor(o.jobs) as pool:
-            list(pool.map(make, first))
+        with ThreadPoolExecutor(o.jobs) as pool, ThreadPoolExecutor(beside or 1) as other:
+            all_of = [other.map(make, free)] if beside else []
+            all_of.append(pool.map(make, trained if beside else [*free, *trained]))
+            for each in all_of:
+                list(each)
         if o.jobs > 1 or shared() or TIMING in o.only:
             with contextlib.ExitStack() as stack:
                 one_each = Places(o.accelerators, o.accelerators, o.runs)

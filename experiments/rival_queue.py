@@ -6,6 +6,8 @@ from rival_options import Options
 
 START = 60.0
 """Seconds that a student is given to start and to be evaluated."""
+BESIDES = 25.0
+"""Of a turn, those that do not count: what networks start as is compiled, checkpoints are written."""
 
 
 class Queue:
@@ -18,7 +20,7 @@ class Queue:
         """Whether it comes to its end before the deadline, when all that are in the queue come first."""
         with self._lock:
             turns = 1 + -(-len(self._names) // self._o.accelerators)
-            if self._o.deadline.left() <= turns * self._o.seconds + START:
+            if self._o.deadline.left() <= turns * (self._o.seconds + BESIDES) + START:
                 return False
             self._names.add(name)
             return True

@@ -22,14 +22,14 @@ def queue(experiment):
     return make
 
 
-@pytest.mark.parametrize(("left", "accelerators", "enter"), [(365, 1, 3), (365, 2, 5), (155, 1, 0)])
+@pytest.mark.parametrize(("left", "accelerators", "enter"), [(440, 1, 3), (440, 2, 5), (180, 1, 0)])
 def test_as_many_enter_as_can_be_trained_one_after_the_other(queue, left, accelerators, enter):
     q = queue(left, accelerators)
     assert [q.enter(name) for name in "abcdef"] == [True] * enter + [False] * (6 - enter)
 
 
 def test_who_is_trained_makes_room(queue):
-    q = queue(170)
+    q = queue(200)
     assert q.enter("a") and not q.enter("b")
     q.leave("a")
     assert q.enter("b")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import jax
@@ -171,6 +172,32 @@ def test_a_failed_training_is_named_and_the_others_go_on(rivals, options, monkey
     for name in ("bad", "good"):
         loop.make_student(options, made, options.runs, name, student, {})
     assert scored == ["good"] and made.facts["failed"] == {"bad": "diverged"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_needs_no_training_is_made_beside_trainings_or_before(
+    rivals, options, monkeypatch, jobs
+):
+    loop, done, order = sys.modules["rival_loop"], threading.Event(), []
+
+    def train(o, made, name, *_):
+        assert done.wait(20), "the other rows wait for this training"
+        order.append(name)
+
+    def score(o, made, teacher, name, *_):
+        order.append(name)
+        made.facts["made"][name] = []
+        if name == f"{rivals.FREE}-srds":
+            done.set()
+
+    for name in ("make_teacher", "make_features", "time_alone"):
+        monkeypatch.setattr(loop, name, lambda *_: options.runs)
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(loop, "score", score)
+    only = ("lcm", f"{rivals.FREE}-serial", f"{rivals.FREE}-srds")
+    o = dataclasses.replace(options, only=only, jobs=jobs)
+    assert rivals.rivals(o, rivals.Table(o)) == []
+    assert order == [f"{rivals.FREE}-serial", f"{rivals.FREE}-srds", "lcm", "lcm"]
 
 
 @pytest.mark.slow
