@@ -114,10 +114,7 @@ def ablations(o: Options, calls: int, more: Iterable[str] = ()) -> dict[str, Stu
     found, configs = {}, []
     for name in ABLATIONS:
         try:
-            student = student_of(o, name, calls)
-            config = changed(load_config(student.spec), student.changes)
-            build.distillation_spec(config)
-            check_rounds(config["method"])
+            student, config = possible(o, name, calls)
         except UserError as error:
             say(f"{name} is not possible: {error}")
             continue
@@ -125,13 +122,21 @@ def ablations(o: Options, calls: int, more: Iterable[str] = ()) -> dict[str, Stu
         if parts not in configs:
             configs.append(parts)
             found[name] = student
-    for name in more:
-        if name not in ABLATIONS:
-            found[name] = student_of(o, name, calls)
-            config = changed(load_config(found[name].spec), found[name].changes)
-            build.distillation_spec(config)
-            check_rounds(config["method"])
-    return found
+    besides = [name for name in more if name not in ABLATIONS]
+    return found | {name: possible(o, name, calls)[0] for name in besides}
+
+
+def possible(o: Options, name: str, calls: int) -> tuple[Student, dict[str, Any]]:
+    """The training that a name says, and its config.
+
+    Raises:
+      UserError: the name says nothing, or what is not possible.
+    """
+    student = student_of(o, name, calls)
+    config = changed(load_config(student.spec), student.changes)
+    build.distillation_spec(config)
+    check_rounds(config["method"])
+    return student, config
 
 
 def student_of(o: Options, name: str, calls: int) -> Student:
