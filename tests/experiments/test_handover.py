@@ -35,7 +35,7 @@ def test_together_the_parts_are_the_students_sampler(
     )
     cond = handover.condition_of(untrained_teacher.data, np.arange(6))
     whole = stage.method(params, stage.calls[0], 1.0).sampler(noise, keys, cond)
-    np.testing.assert_allclose(found["student"], whole, atol=1e-5)
+    np.testing.assert_allclose(found["student"], whole, rtol=1e-5, atol=1e-5)
     last = len(made.nodes) - 1
     assert len(found) == 2 * last and len({states.tobytes() for states in found.values()}) > 2
 
