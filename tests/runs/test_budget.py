@@ -62,6 +62,7 @@ def test_the_second_halving_stands_for_the_rest(tmp_path):
 def test_a_short_training_uses_each_trajectory_as_often():
     config = config_of("step", **{"train.steps": 100, "method.trajectories": 1000})
     assert schedule(config, 100)["method.trajectories"] == 1000
+    assert schedule(config, 7)["train.checkpoint_every"] == 4  # after 4 and 7, not 6 and 7
     assert schedule(config, 25)["method.trajectories"] == 250
     assert probe_changes(config, 5)["method.trajectories"] == 3 * config.method.trajectory_batch
     assert "method.trajectories" not in schedule(config_of("lcm"), 25)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from drf_jax.configs import emoji64, fashion_mnist32
 from drf_jax.data.conditioning import condition_of
 from drf_jax.data.digits import Digits
 from drf_jax.data.image import to_uint8
@@ -25,6 +26,16 @@ def test_each_has_figures_and_a_card(name):
     assert model.facts["name"] == name and model.facts["rows"]
     assert model.student or name == "emoji"  # a teacher alone so far
     assert (SHIPPED / name / "README.md").read_text().startswith(f"# {name}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [("emoji", emoji64), ("fashion_mnist", fashion_mnist32)]
+)
+def test_a_teacher_samples_as_its_config_says(name, config):
+    stored = load_model(name).teacher.config
+    assert {"grid": "uniform"} | stored["sampler"] == {
+        "grid": "uniform"
+    } | config.get_config().sampler.to_dict()
 
 
 @pytest.mark.parametrize("name", ["emoji", "fashion_mnist"])
