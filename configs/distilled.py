@@ -20,20 +20,15 @@ MULTIPLE = 64
 """Of which a batch that depends on the rounds is one, so that many devices may share it."""
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
-TERMS = {
+PERCEPTUAL = {"perceptual_weight": 0.0, "features": "", "feature_steps": 600, "feature_seed": 1}
+"""A distance in a classifier's maps, of consistency functions, too: none."""
+TERMS = PERCEPTUAL | {
     "high_frequency_weight": 0.0,
-    "perceptual_weight": 0.0,
     "adversarial_weight": 0.0,
     "r1_weight": 0.01,
     "discriminator_learning_rate": 1e-3,
-    "features": "",
-    "feature_steps": 600,
-    "feature_seed": 1,
 }
 """Further terms of the loss of students on the teacher's walks, the step-distilled one, too: none."""
-LOOK = {"perceptual_weight": 0.0, "features": "", "feature_steps": 600, "feature_seed": 1}
-"""A perceptual part of the distance of consistency functions: none."""
-LOOKING = ("consistency_distillation", "consistency_training")
 DESIGN = TERMS | {
     "source": "",
     "drafter": "heads",
@@ -67,7 +62,6 @@ def distilled(
     rounds_per_update: Mapping[str, int] | None = None,
     mesh: int = -1,
     grid: str = "uniform",
-    hybrid_grid: str = "uniform",
 ) -> ConfigDict:
     """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
 
@@ -81,7 +75,7 @@ def distilled(
         rounds: so memory and work stay about as they are when ``calls`` changes.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
-      grid: of the teacher's walk and of the students' own times; ``hybrid_grid`` is that of hybrids.
+      grid: of the teacher's walk, of the students' own times and of hybrids.
     """
     parts = list(filter(None, arg.split(",")))
     smoke = "smoke" in parts
@@ -101,7 +95,8 @@ def distilled(
     config.seed = 0
     config.teacher = teacher
     design = DESIGN if name in DRAFT_REFINE else TERMS if name == "step" else {}
-    design = LOOK if name in LOOKING else design
+    if name in ("consistency_distillation", "consistency_training"):
+        design = PERCEPTUAL
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
     spacing = {"spacing": 1.0} if name in ROUNDS else {}
@@ -128,7 +123,7 @@ def distilled(
         multiple = rounds_per_update[name] // config.method.rounds // MULTIPLE
         config.train.batch_size = MULTIPLE * max(1, multiple)
     if name == "consistency_distillation":
-        config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3, "grid": hybrid_grid}
+        config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3, "grid": grid}
     if name == "adversarial":
         # For both players: momentum makes the game collapse.
         config.optimizer.update(b1=0.0, b2=0.99, **players)

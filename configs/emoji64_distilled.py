@@ -91,7 +91,6 @@ def get_config(arg: str = "") -> ConfigDict:
         },
         rates=dict.fromkeys(DRAFT_REFINE, 5e-5),
         grid="shifted:4",  # the teacher's
-        hybrid_grid="shifted:4",
         evaluate={
             "samples": 10_000,
             "batch_size": 256,

@@ -4,9 +4,8 @@ import ast
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from rival_options import Options, Student, say
+from rival_options import Options, Student, looks_through_classifier, say
 
-from drf_jax import build
 from drf_jax.cli.config_file import load_config
 from drf_jax.config import changed, convert
 from drf_jax.errors import UserError
@@ -54,8 +53,6 @@ WORDS: dict[str, dict[str, Any]] = {
 """Changes with a name of their own -> dotted keys of the config. All others are KEY=VALUE of its section ``method``, or
 of ``optimizer`` (`OF_OPTIMIZER`)."""
 OF_OPTIMIZER = ("b2", "clip")
-LOOKING = ("perceptual_weight", "adversarial_weight")
-"""Of terms that look through a classifier, which is trained once for all."""
 
 
 def of_modes(changes: Iterable[str], modes: Iterable[str]) -> list[str]:
@@ -134,7 +131,10 @@ def possible(o: Options, name: str, calls: int) -> tuple[Student, dict[str, Any]
     """
     student = student_of(o, name, calls)
     config = changed(load_config(student.spec), student.changes)
-    build.distillation_spec(config)
+    if looks_through_classifier(config):
+        looking = {"method.features": str(o.adversary)}
+        student = student._replace(changes=student.changes | looking)
+        config = changed(config, looking)
     check_rounds(config["method"])
     return student, config
 
@@ -154,14 +154,14 @@ def student_of(o: Options, name: str, calls: int) -> Student:
         if word == "source=step" and "method.source" in config:
             source = student_of(o, "step", calls)
             continue
-        new = change_of(o, word, config, name)
-        if twice := new.keys() & changes.keys() - {"method.features"}:
+        new = change_of(word, config, name)
+        if twice := new.keys() & changes.keys():
             raise UserError(f"{name}: says config.{min(twice)} twice")
         changes |= new
     return Student(spec, changes, source)
 
 
-def change_of(o: Options, word: str, config: dict[str, Any], name: str) -> dict[str, Any]:
+def change_of(word: str, config: dict[str, Any], name: str) -> dict[str, Any]:
     """The dotted keys of the config that one word of a name changes, and what they become."""
     if word in WORDS:
         meant = lambda key, value: value.of(config[key]) if isinstance(value, Times) else value
@@ -179,8 +179,7 @@ def change_of(o: Options, word: str, config: dict[str, Any], name: str) -> dict[
         value = text if kind is str else convert(ast.literal_eval(text), kind, f"config.{path}")
     except (ValueError, SyntaxError):
         raise UserError(f"{name}: {text!r} is no {kind.__name__}") from None
-    looking = {"method.features": str(o.adversary)} if key in LOOKING else {}
-    return {path: value} | looking
+    return {path: value}
 
 
 def check_rounds(method: dict[str, Any]) -> None:

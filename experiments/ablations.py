@@ -3,7 +3,7 @@
     python experiments/ablations.py --data digits --seconds 60
     python experiments/ablations.py --data emoji64 --data_dir ~/data --seconds 120 --calls 2
     python experiments/ablations.py --data digits --only learned,drafts=8,source=step
-    python experiments/ablations.py --data digits --only "double_rate+grid=power:2+perceptual_weight=1"
+    python experiments/ablations.py --data digits --only "double_rate+grid=power:2+perceptual_weight=0.01"
     python experiments/ablations.py --data digits --publish                      results/ablations/
 
 Every name of `ablation_list.ABLATIONS` is one row: the config's conservative or aggressive student in ``--calls``

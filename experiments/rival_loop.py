@@ -58,9 +58,9 @@ def make_table(
     with contextlib.suppress(OutOfTime):
         teacher = make_teacher(o, made)
         make_features(o, made, teacher)
-        trained, free = ([n for n in left() if (n in students) == kind] for kind in (True, False))
+        to_train, free = ([n for n in left() if (n in students) == kind] for kind in (True, False))
         # Students compile for minutes; meanwhile the accelerator can make what needs no training.
-        beside = o.accelerators if trained and free and o.jobs > 1 else 0
+        beside = o.accelerators if to_train and free and o.jobs > 1 else 0
         places, queue = Places(o.accelerators, o.jobs + beside, o.runs), Queue(o)
 
         def make(name: str) -> None:
@@ -76,7 +76,7 @@ def make_table(
 
         with ThreadPoolExecutor(o.jobs) as pool, ThreadPoolExecutor(beside or 1) as other:
             all_of = [other.map(make, free)] if beside else []
-            all_of.append(pool.map(make, trained if beside else [*free, *trained]))
+            all_of.append(pool.map(make, to_train if beside else [*free, *to_train]))
             for each in all_of:
                 list(each)
         if o.jobs > 1 or shared() or TIMING in o.only:

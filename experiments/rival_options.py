@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from absl import flags
 
+from drf_jax import build
 from drf_jax.cli.config_file import load_config
 from drf_jax.errors import UserError
 from drf_jax.runs.processes import NOTHING, Deadline
@@ -130,19 +131,19 @@ def offered(o: Options) -> dict[str, Student]:
             continue
         spec = o.spec("distilled", f"method={method}")
         try:
-            method = load_config(spec).method
+            looks = looks_through_classifier(load_config(spec))
         except UserError as error:
             say(f"{name} is not offered: {error}")
             continue
-        adversary = {"method.features": str(o.adversary)} if looks(method) else {}
+        adversary = {"method.features": str(o.adversary)} if looks else {}
         found[name] = Student(spec, changes | adversary)
     return found
 
 
-def looks(method: Mapping[str, Any]) -> bool:
-    """Whether a training looks through a classifier."""
-    weights = (method.get("perceptual_weight", 0), method.get("adversarial_weight", 0))
-    return method["name"] == "adversarial" or any(weights)
+def looks_through_classifier(config: Mapping[str, Any]) -> bool:
+    """Whether a student's training does, which is then one for all."""
+    spec = build.distillation_spec(config)
+    return isinstance(spec, build.WithFeatures) and spec.looks
 
 
 def define_flags(data: str) -> None:

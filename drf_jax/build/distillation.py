@@ -54,32 +54,52 @@ class Distillation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WithTerms(Distillation):
+class WithFeatures(Distillation):
+    """What methods have whose loss may look through a frozen classifier.
+
+    It is of the file ``features``, or trained for ``feature_steps`` updates with the seed ``feature_seed``.
+    """
+
+    features: str = ""
+    feature_steps: int = 600
+    feature_seed: int = 1
+    looking: ClassVar[tuple[str, ...]] = ()
+    """Weights of what looks through it."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(1, self, PATH, "feature_steps")
+        at_least(0, self, PATH, "feature_seed")
+
+    @property
+    def looks(self) -> bool:
+        """Whether the loss does."""
+        return any(getattr(self, weight) > 0 for weight in self.looking)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WithTerms(WithFeatures):
     """What students of the teacher's walk have: further terms of the loss, and their weights."""
 
     high_frequency_weight: float = 0.0
     """Of `drf_jax.objectives.high_frequency`."""
     perceptual_weight: float = 0.0
-    """Of `drf_jax.objectives.perceptual`, with the classifier of the file ``features``, or one that is trained."""
+    """Of `drf_jax.objectives.perceptual`."""
     adversarial_weight: float = 0.0
     """Of `drf_jax.objectives.adversarial_term`, with the same classifier. Its discriminator learns with a penalty of
     ``r1_weight`` and with ``discriminator_learning_rate``."""
     r1_weight: float = 0.01
     discriminator_learning_rate: float = 1e-3
-    features: str = ""
-    feature_steps: int = 600
-    feature_seed: int = 1
     weights: ClassVar[tuple[str, ...]] = (
         "high_frequency_weight",
         "perceptual_weight",
         "adversarial_weight",
     )
+    looking: ClassVar[tuple[str, ...]] = ("perceptual_weight", "adversarial_weight")
 
     def __post_init__(self):
         super().__post_init__()
-        at_least(0, self, PATH, *self.weights, "feature_seed", "r1_weight")
-        at_least(0, self, PATH, "discriminator_learning_rate")
-        at_least(1, self, PATH, "feature_steps")
+        at_least(0, self, PATH, *self.weights, "r1_weight", "discriminator_learning_rate")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -221,22 +241,15 @@ class Progressive(Distillation):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Consistency(Distillation):
-    """What both ways to a consistency function have: a perceptual part of the distance, and its weight.
-
-    The classifier that it looks through is of the file ``features``, or trained for ``feature_steps`` updates with the
-    seed ``feature_seed``.
-    """
+class Consistency(WithFeatures):
+    """What both ways to a consistency function have: a perceptual part of the distance, and its weight."""
 
     perceptual_weight: float = 0.0
-    features: str = ""
-    feature_steps: int = 600
-    feature_seed: int = 1
+    looking: ClassVar[tuple[str, ...]] = ("perceptual_weight",)
 
     def __post_init__(self):
         super().__post_init__()
-        at_least(0, self, PATH, "perceptual_weight", "feature_seed")
-        at_least(1, self, PATH, "feature_steps")
+        at_least(0, self, PATH, "perceptual_weight")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -315,11 +328,11 @@ class LatentConsistencyLora(LatentConsistency):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Adversarial(Distillation):
+class Adversarial(WithFeatures):
     """`drf_jax.objectives.adversarial` of a student that is called at ``steps`` times.
 
     The discriminator's heads are ``width`` wide, and learn with ``discriminator_learning_rate`` on the maps of a
-    classifier: of the file ``features``, or trained for ``feature_steps`` updates with the seed ``feature_seed``.
+    classifier.
     """
 
     steps: int = 4
@@ -327,15 +340,16 @@ class Adversarial(Distillation):
     r1_weight: float = 1e-5
     width: int = 64
     discriminator_learning_rate: float = 1e-3
-    features: str = ""
-    feature_steps: int = 600
-    feature_seed: int = 1
     family: ClassVar[str] = "adversarial"
 
     def __post_init__(self):
         super().__post_init__()
-        at_least(1, self, PATH, "steps", "width", "feature_steps")
-        at_least(0, self, PATH, "feature_seed", "distill_weight", "r1_weight")
+        at_least(1, self, PATH, "steps", "width")
+        at_least(0, self, PATH, "distill_weight", "r1_weight")
+
+    @property
+    def looks(self) -> bool:
+        return True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class PlannedSetting(Setting):
 
         return batches
 
-    def classifier(self, spec: build.Adversarial | build.DraftRefine, path: Path) -> Classifier:
+    def classifier(self, spec: build.WithFeatures, path: Path) -> Classifier:
         data = self.teacher.data
         x, network = jnp.zeros((1, *data.image_shape)), ClassifierNetwork(data.num_classes)
         params = jax.eval_shape(network.init, jax.random.key(0), x)["params"]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from drf_jax import build
+from drf_jax.cli.config_file import load_config
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import row
 from drf_jax.runs.processes import Deadline
@@ -144,10 +145,16 @@ def test_a_table_of_even_steps_is_not_gone_on_with_on_another_grid(rivals, optio
 
 
 def test_students_that_look_through_a_classifier_share_one(rivals, options):
-    looks = sys.modules["rival_options"].looks
-    assert looks({"name": "adversarial"}) and looks({"name": "step", "adversarial_weight": 0.1})
-    assert looks({"name": "consistency_training", "perceptual_weight": 1.0})
-    assert not looks({"name": "step", "perceptual_weight": 0.0}) and not looks({"name": "lcm"})
+    looks = sys.modules["rival_options"].looks_through_classifier
+
+    def config(name, **changes):
+        made = load_config(options.spec("distilled", f"method={name}"))
+        made.method.update(changes)
+        return made
+
+    assert looks(config("adversarial")) and looks(config("step", adversarial_weight=0.1))
+    assert looks(config("consistency_training", perceptual_weight=1.0))
+    assert not looks(config("step")) and not looks(config("lcm"))
     given = sys.modules["rival_options"].offered(options)
     asked = {name for name, student in given.items() if "method.features" in student.changes}
     assert asked == {"adversarial"}

@@ -40,7 +40,7 @@ class AdversarialStage:
     name: str = ""
 
     def __post_init__(self):
-        check_features(self.spec.features, self.setting.teacher.data)
+        check_features(self.spec, self.setting.teacher.data)
 
     @property
     def calls(self) -> tuple[int, ...]:

@@ -42,8 +42,7 @@ class ConsistencyStage:
     calls: tuple[int, ...] = (1, 2, 4)
 
     def __post_init__(self):
-        if self.spec.perceptual_weight:
-            check_features(self.spec.features, self.setting.teacher.data)
+        check_features(self.spec, self.setting.teacher.data)
 
     @property
     def pair(self) -> Pair:
@@ -88,7 +87,7 @@ class ConsistencyStage:
 
         phase = Phase(self.pair.shown(objective), batch)
         frozen = {"teacher": source} if self.distils else {}
-        if spec.perceptual_weight:
+        if spec.looks:
             made = frozen_classifier(self.setting, spec, folder / PERCEPTUAL)
             frozen["features"] = made.params
         return Training((phase,), frozen, self.setting.optimizer())

@@ -27,10 +27,11 @@ from drf_jax.objectives.draft_refine import GRADIENTS, OnPolicy, TeacherForced
 from drf_jax.objectives.end_point import EndPoint
 from drf_jax.objectives.guidance import KEY
 from drf_jax.objectives.terms import Term
+from drf_jax.runs.distillation.features import check_features
 from drf_jax.runs.distillation.players import optimizer_of, played, student_of, with_players
 from drf_jax.runs.distillation.slots import MODES, Mode
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
-from drf_jax.runs.distillation.terms import check_terms, frozen_of_terms, further_terms
+from drf_jax.runs.distillation.terms import frozen_of_terms, further_terms
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
 from drf_jax.sampling.draft import Drafter
 from drf_jax.sampling.grid import Grid, make_grid
@@ -54,7 +55,7 @@ class DraftRefineStage:
                 f" teacher_steps = {spec.teacher_steps}"
             )
         self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
-        check_terms(spec, self.setting)
+        check_features(spec, self.setting.teacher.data)
         self.walk.check()
 
     @property

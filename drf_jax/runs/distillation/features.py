@@ -31,17 +31,15 @@ def every_map(
     return *feature_maps(network, params, image), features[:, None, None]
 
 
-def check_features(features: str, data: Source) -> None:
-    """Raise unless there is a classifier, or classes to train one on."""
-    if not features and data.num_classes < 2:
+def check_features(spec: build.WithFeatures, data: Source) -> None:
+    """Raise unless there is a classifier, or classes to train one on, for a loss that looks through it."""
+    if spec.looks and not spec.features and data.num_classes < 2:
         raise UserError(
             f"config.method.features is missing: the data {data.name} have no classes to train a classifier on"
         )
 
 
-def frozen_classifier(
-    setting: Setting, spec: build.Adversarial | build.Consistency | build.WithTerms, path: Path
-) -> Classifier:
+def frozen_classifier(setting: Setting, spec: build.WithFeatures, path: Path) -> Classifier:
     """The classifier in ``path``, which is made if it isn't there.
 
     Raises:

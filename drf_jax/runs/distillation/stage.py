@@ -137,9 +137,7 @@ class Setting:
         cached = teacher_trajectories(self.teacher, walk, path, self.seed, *kept)
         return functools.partial(trajectory_batches, cached)
 
-    def classifier(
-        self, spec: build.Adversarial | build.Consistency | build.WithTerms, path: Path
-    ) -> Classifier:
+    def classifier(self, spec: build.WithFeatures, path: Path) -> Classifier:
         """A frozen classifier: from a file or trained, once, and kept in ``path``."""
         data = self.teacher.data
         if not path.exists():

@@ -6,9 +6,10 @@ from pathlib import Path
 from drf_jax import build
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.objectives.step_distillation import OnPolicy, TeacherForced
+from drf_jax.runs.distillation.features import check_features
 from drf_jax.runs.distillation.players import optimizer_of, played, student_of, with_players
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
-from drf_jax.runs.distillation.terms import check_terms, frozen_of_terms, further_terms
+from drf_jax.runs.distillation.terms import frozen_of_terms, further_terms
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
 from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method, serial_method
@@ -24,7 +25,7 @@ class StepStage:
 
     def __post_init__(self):
         self.setting.check_batch("config.method.batch_size_on_policy", self.on_policy_batch)
-        check_terms(self.spec, self.setting)
+        check_features(self.spec, self.setting.teacher.data)
         self.walk.check()
 
     @property

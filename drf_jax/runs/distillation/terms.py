@@ -11,24 +11,12 @@ from drf_jax.process.schedule import Process
 from drf_jax.runs.distillation.features import (
     ADVERSARY,
     PERCEPTUAL,
-    check_features,
     every_map,
     frozen_classifier,
 )
 from drf_jax.runs.distillation.players import discriminator_of
 from drf_jax.runs.distillation.stage import Setting
 from drf_jax.typing import Params
-
-
-def needs_features(spec: build.WithTerms) -> bool:
-    """Whether a term looks through a classifier."""
-    return spec.perceptual_weight > 0 or spec.adversarial_weight > 0
-
-
-def check_terms(spec: build.WithTerms, setting: Setting) -> None:
-    """Raise `UserError` if there is nothing to train a classifier on that a term needs."""
-    if needs_features(spec):
-        check_features(spec.features, setting.teacher.data)
 
 
 def further_terms(spec: build.WithTerms, setting: Setting, process: Process) -> tuple[Term, ...]:
@@ -49,7 +37,7 @@ def further_terms(spec: build.WithTerms, setting: Setting, process: Process) -> 
 
 def frozen_of_terms(spec: build.WithTerms, setting: Setting, folder: Path) -> dict[str, Params]:
     """The frozen parameters that they read; a classifier is kept in the folder of the run."""
-    if not needs_features(spec):
+    if not spec.looks:
         return {}
     name = PERCEPTUAL if spec.perceptual_weight else ADVERSARY
     return {"features": frozen_classifier(setting, spec, folder / name).params}
