@@ -187,8 +187,12 @@ def score(
 
 
 def free_methods(o: Options) -> dict[str, dict[str, Any]]:
-    """Names of the rows without a training -> kinds of samplers and their sections of ``config.evaluate.methods``."""
-    every = training_free.methods(o.smoke)
+    """Names of the rows without a training -> kinds of samplers and their sections of ``config.evaluate.methods``.
+
+    They walk the grid of the teacher's config.
+    """
+    grid = load_config(o.spec(arg=o.arg)).sampler.get("grid", "uniform")
+    every = training_free.methods(o.smoke, grid=grid)
     kinds = dict.fromkeys(section["name"] for section in every.values())
     return {f"{FREE}-{k}": {n: m for n, m in every.items() if m["name"] == k} for k in kinds}
 

@@ -351,6 +351,13 @@ def test_one_training_at_a_time_beside_another_command_is_timed_at_the_end(
     assert timed == [[{"DRF_TURNS": "theirs"}]]
 
 
+@pytest.mark.parametrize(("data", "grid"), [("digits", "uniform"), ("emoji64", "shifted:4")])
+def test_samplers_without_a_training_walk_the_grid_of_the_data(rivals, options, data, grid):
+    runs = sys.modules["rival_runs"]
+    found = runs.free_methods(dataclasses.replace(options, data=data))
+    assert {m["grid"] for kind in found.values() for m in kind.values()} == {grid}
+
+
 def test_what_is_timed_of_a_student_needs_no_training(
     rivals, options, experiment, untrained_teacher
 ):
