@@ -20,6 +20,13 @@ MULTIPLE = 64
 """Of which a batch that depends on the rounds is one, so that many devices may share it."""
 ROWS = {"progressive": (8, 4, 2, 1), "consistency_distillation": (1, 2, 4)}
 """Sequential calls that become rows, where they are not the method's own choice."""
+HYBRIDS = {
+    "consistency_distillation": "hybrid",
+    "lcm": "hybrid-lcm",
+    "progressive": "hybrid-progressive",
+    "step": "hybrid-step",
+}
+"""Method -> what rows are called in which its student drafts and the teacher refines."""
 PERCEPTUAL = {"perceptual_weight": 0.0, "features": "", "feature_steps": 600, "feature_seed": 1}
 """A distance in a classifier's maps, of consistency functions, too: none."""
 TERMS = PERCEPTUAL | {
@@ -122,8 +129,14 @@ def distilled(
     if rounds_per_update and name in rounds_per_update:
         multiple = rounds_per_update[name] // config.method.rounds // MULTIPLE
         config.train.batch_size = MULTIPLE * max(1, multiple)
-    if name == "consistency_distillation":
-        config.evaluate.hybrid = {"rounds": (1, 2), "drafts": 3, "grid": grid}
+    if name in HYBRIDS:
+        rounds = () if name == "step" else (1, 2, 4)  # a student of n steps drafts n rounds only
+        config.evaluate.hybrid = {
+            "row": HYBRIDS[name],
+            "rounds": rounds,
+            "drafts": 3,
+            "grid": grid,
+        }
     if name == "adversarial":
         # For both players: momentum makes the game collapse.
         config.optimizer.update(b1=0.0, b2=0.99, **players)
@@ -147,5 +160,6 @@ def make_small(config: ConfigDict) -> None:
     if config.method.name == "progressive":
         config.method.update(start=8, last=2)
         config.evaluate.calls = (4, 2)
+        config.evaluate.hybrid.rounds = (2,)
     if "feature_steps" in config.method:
         config.method.feature_steps = 4

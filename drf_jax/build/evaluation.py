@@ -73,18 +73,20 @@ class EvaluateDistilled(Evaluate):
 @dataclasses.dataclass(frozen=True)
 class Hybrid:
     """Draft–refine sampling in which the student drafts and its teacher refines: a row for each number of rounds, of
-    two sequential calls each; a round takes ``drafts`` + 1 steps."""
+    two sequential calls each; a round takes ``drafts`` + 1 steps. ``row`` is what comes before the number of calls."""
 
     rounds: tuple[int, ...]
     drafts: int
+    row: str = "hybrid"
     grid: str = "uniform"
     form: str = "data"
 
     def __post_init__(self):
         path = "config.evaluate.hybrid"
         at_least(1, self, path, "drafts")
+        check_name(self.row, f"{path}.row")
         choose(dict.fromkeys(FORMS), self.form, f"{path}.form")
-        if min(self.rounds, default=0) < 1:
+        if min(self.rounds, default=1) < 1:
             raise UserError(f"{path}.rounds = {self.rounds}: must be numbers of at least 1")
 
 

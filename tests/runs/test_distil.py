@@ -25,14 +25,18 @@ ROWS = {
     "draft_refine": ["learned-4"],
     "draft_refine_aggressive": ["learned-aggressive-3"],
     "step": ["step-distilled-4"],
-    "progressive": ["progressive-4", "progressive-2"],
+    "progressive": ["progressive-4", "progressive-2", "hybrid-progressive-4"],
     "consistency_distillation": [
         *(f"consistency-distillation-{calls}" for calls in (4, 2, 1)),
+        "hybrid-8",
         "hybrid-4",
         "hybrid-2",
     ],
     "consistency_training": [f"consistency-training-{calls}" for calls in (4, 2, 1)],
-    "lcm": [f"lcm-{calls}" for calls in (4, 2, 1)],
+    "lcm": [
+        *(f"lcm-{calls}" for calls in (4, 2, 1)),
+        *(f"hybrid-lcm-{calls}" for calls in (8, 4, 2)),
+    ],
     "lcm_lora": [f"lcm-lora-{calls}" for calls in (4, 2, 1)],
     "adversarial": [f"adversarial-{calls}" for calls in (4, 2, 1)],
     "pfgmpp": [f"pfgmpp-{calls}" for calls in (8, 4, 2)],
@@ -132,8 +136,8 @@ def test_a_run_trains_and_gives_its_rows(trained, teacher, method):
             assert row["params"] > size
         else:
             # The network, an input for the guidance weight where it has one, and a hybrid's teacher.
-            extra = {"hybrid": size, "lcm": 256 * 16}.get(row["method"].split("-")[0], 0)
-            assert row["params"] == size + extra
+            parts = row["method"].split("-")
+            assert row["params"] == size * (1 + ("hybrid" in parts)) + 256 * 16 * ("lcm" in parts)
         assert (row["drafts"] > 0) == (row["network_evaluations"] > row["sequential_calls"])
 
 

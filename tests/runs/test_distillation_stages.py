@@ -128,12 +128,13 @@ def test_rows_are_what_was_asked_for(teacher):
     setting, stages = stages_of(config, teacher)
     params = [stages[0].init(teacher.denoiser.params, jax.random.key(0))]
     made = rows(build.evaluate(config), setting, stages, params)
-    names = ["consistency-distillation-3", "consistency-distillation-1", "hybrid-2", "hybrid-4"]
+    names = ["consistency-distillation-3", "consistency-distillation-1"]
+    names += ["hybrid-2", "hybrid-4", "hybrid-8"]
     assert [(method.name, stage) for method, stage in made] == [(name, 0) for name in names]
     for method, _ in made:
         assert method.name.endswith(f"-{method.sequential_calls}")
     hybrid = made[-1][0]
-    assert (hybrid.network_evaluations, hybrid.drafts, hybrid.mode) == (8, 3, "hybrid")
+    assert (hybrid.network_evaluations, hybrid.drafts, hybrid.mode) == (20, 3, "hybrid")
 
 
 def test_rows_may_have_a_name_of_their_own(teacher):
@@ -144,10 +145,40 @@ def test_rows_may_have_a_name_of_their_own(teacher):
     names = [m.name for m, _ in rows(build.evaluate(config), setting, stages, params)]
     own, hybrid = names[:2], names[2:]
     assert own == ["consistency-distillation-short-3", "consistency-distillation-short-1"]
-    assert hybrid == ["hybrid-2", "hybrid-4"]
+    assert hybrid == ["hybrid-2", "hybrid-4", "hybrid-8"]
     config.evaluate.row = "mine"
     with pytest.raises(UserError, match=r"evaluate\.row: the name must begin with one of ddim, "):
         build.evaluate(config)
+
+
+def test_as_many_rounds_are_drafted_by_the_student_of_as_many_steps(teacher):
+    config = smoke(emoji64_distilled, "progressive")
+    config.evaluate.hybrid.rounds = (4, 2)
+    setting, stages = stages_of(config, teacher)
+    params = [stage.init(teacher.denoiser.params, jax.random.key(0)) for stage in stages]
+    made = rows(build.evaluate(config), setting, stages, params)
+    assert [(m.name, stage) for m, stage in made] == [
+        ("progressive-4", 0),
+        ("progressive-2", 1),
+        ("hybrid-progressive-8", 0),
+        ("hybrid-progressive-4", 1),
+    ]
+    config.evaluate.hybrid.rounds = (3,)
+    with pytest.raises(UserError, match=r"hybrid\.rounds: 3 is not .*; choose among \[4, 2\]"):
+        rows(build.evaluate(config), setting, stages, params)
+
+
+def test_a_step_distilled_student_drafts_rounds_that_end_where_its_steps_do(teacher):
+    config = smoke(emoji64_distilled, "step")
+    config.evaluate.hybrid.rounds = (4,)
+    setting, stages = stages_of(config, teacher)
+    params = [stages[0].init(teacher.denoiser.params, jax.random.key(0))]
+    names = [m.name for m, _ in rows(build.evaluate(config), setting, stages, params)]
+    assert names == ["step-distilled-4", "hybrid-step-8"]
+    config.evaluate.hybrid.grid = "uniform"
+    message = r"hybrid\.grid = 'uniform': rounds end at t = .*0\.75.*, and the student's steps at .*"
+    with pytest.raises(UserError, match=message):
+        rows(build.evaluate(config), setting, stages, params)
 
 
 def test_progressive_stages_teach_one_another(teacher, tmp_path):

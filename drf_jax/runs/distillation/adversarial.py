@@ -90,6 +90,9 @@ class AdversarialStage:
     def serves(self, calls: int) -> bool:
         return 1 <= calls <= self.spec.steps
 
+    def nodes(self, calls: int) -> Grid | None:
+        return None
+
     def function(self, params: Params, weight: float) -> ConsistencyFunction:
         denoiser = self.pair.at(self.pair.student(params[STUDENT]), weight)
         return ConsistencyFunction(denoiser, self.pair.student.process, NoBoundary())

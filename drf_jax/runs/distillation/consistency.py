@@ -26,7 +26,7 @@ from drf_jax.runs.distillation.features import (
 )
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
 from drf_jax.sampling.consistency_method import consistency_method
-from drf_jax.sampling.grid import make_grid
+from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method
 from drf_jax.sampling.step import STEPS
 from drf_jax.typing import Params, PRNGKey
@@ -94,6 +94,9 @@ class ConsistencyStage:
 
     def serves(self, calls: int) -> bool:
         return calls >= 1
+
+    def nodes(self, calls: int) -> Grid | None:
+        return None
 
     def function(self, params: Params, weight: float) -> ConsistencyFunction:
         denoiser = self.pair.at(self.pair.student(params), weight)

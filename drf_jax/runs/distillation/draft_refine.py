@@ -178,6 +178,9 @@ class DraftRefineStage:
     def serves(self, calls: int) -> bool:
         return calls in self.calls
 
+    def nodes(self, calls: int) -> Grid:
+        return self.times[:: self.student.steps]
+
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
         raise UserError(
             f"config.evaluate.hybrid: a student of {self.mode.name} drafts with its own network"

@@ -1,15 +1,18 @@
 """A hybrid: a distilled network drafts, its teacher refines.
 
-The drafter slot of draft–refine sampling is filled with a network that was distilled for few steps. A consistency
-function's x0 is where the trajectory ends, not the mean of where it might, so its skips reach further. Nothing is
-trained for it: K drafts cost one call of the student, and one parallel call of the teacher mends them.
+The drafter slot of draft–refine sampling is filled with a network that was distilled for few steps
+(`drf_jax.sampling.distilled`). Nothing is trained for it: K drafts cost one call of the student, and one parallel call
+of the teacher mends them.
 """
+
+import numpy as np
 
 from drf_jax import build
 from drf_jax.denoiser import DenoiserLike
+from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
-from drf_jax.sampling.draft import ConservativeDrafter
-from drf_jax.sampling.grid import make_grid
+from drf_jax.sampling.distilled import DistilledDrafter
+from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method, driffusion_method
 from drf_jax.sampling.refine import ParallelRefiner
@@ -22,16 +25,32 @@ def hybrid_method(
     teacher: DenoiserLike,
     process: Process,
     loop: Loop,
+    nodes: Grid | None = None,
 ) -> Method:
-    """``hybrid-<sequential calls>``, two calls a round."""
+    """``ROW-<sequential calls>``, two calls a round; ``nodes`` are where a student's own steps end, if not anywhere.
+
+    Raises:
+      UserError: the rounds end elsewhere.
+    """
+    grid = make_grid(spec.grid, process, rounds * (spec.drafts + 1))
+    ends = grid[:: spec.drafts + 1]
+    if nodes is not None and not np.allclose(ends, nodes, atol=1e-6):
+        raise UserError(
+            f"config.evaluate.hybrid.grid = {spec.grid!r}: rounds end at t = {told(ends)}, and the student's"
+            f" steps at {told(nodes)}"
+        )
     return driffusion_method(
-        name=f"hybrid-{2 * rounds}",
-        drafter=ConservativeDrafter(student, spec.form),
+        name=f"{spec.row}-{2 * rounds}",
+        drafter=DistilledDrafter(student),
         refiner=ParallelRefiner(teacher),
         process=process,
-        grid=make_grid(spec.grid, process, rounds * (spec.drafts + 1)),
+        grid=grid,
         drafts=spec.drafts,
         form=spec.form,
         loop=loop,
         mode="hybrid",
     )
+
+
+def told(times: Grid) -> str:
+    return ", ".join(f"{t:.2f}" for t in times)

@@ -67,6 +67,9 @@ class LatentConsistencyStage:
     def serves(self, calls: int) -> bool:
         return 1 <= calls <= self.spec.teacher_steps
 
+    def nodes(self, calls: int) -> Grid | None:
+        return None
+
     def function(self, params: Params, weight: float) -> ConsistencyFunction:
         denoiser = self.pair.at(self.pair.student(params), weight)
         return ConsistencyFunction(denoiser, self.pair.student.process, self.boundary)

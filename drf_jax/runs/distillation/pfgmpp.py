@@ -7,6 +7,7 @@ from drf_jax import build
 from drf_jax.denoiser import Denoiser, DenoiserLike
 from drf_jax.process.pfgmpp import Augmented
 from drf_jax.runs.distillation.stage import Phase, Setting, Training
+from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.method import Method
 from drf_jax.typing import Params, PRNGKey
 
@@ -36,6 +37,9 @@ class PFGMPPStage:
 
     def serves(self, calls: int) -> bool:
         return calls >= 1
+
+    def nodes(self, calls: int) -> Grid | None:
+        return None
 
     def conditional(self, params: Params) -> Denoiser:
         teacher = self.setting.teacher

@@ -9,7 +9,7 @@ from drf_jax.objectives.model import Model
 from drf_jax.objectives.progressive import Progressive, halvings, stage_grid
 from drf_jax.process.weighting import WEIGHTINGS
 from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
-from drf_jax.sampling.grid import make_grid
+from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method, serial_method
 from drf_jax.sampling.step import DDIM
 from drf_jax.typing import Params, PRNGKey
@@ -58,13 +58,15 @@ class ProgressiveStage:
     def serves(self, calls: int) -> bool:
         return calls == self.steps
 
+    def nodes(self, calls: int) -> Grid:
+        return make_grid(self.spec.grid, self.pair.student.process, 2 * self.steps)[::2]
+
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
         return self.pair.at(self.pair.student(params), weight)
 
     def method(self, params: Params, calls: int, weight: float) -> Method:
         process = self.pair.student.process
-        grid = make_grid(self.spec.grid, process, 2 * self.steps)[::2]
-        denoiser = self.denoiser(params, weight)
+        grid, denoiser = self.nodes(calls), self.denoiser(params, weight)
         name = f"{self.spec.family}-{calls}"
         return serial_method(name, DDIM(), denoiser, process, grid, self.setting.loop)
 

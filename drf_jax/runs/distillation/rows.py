@@ -23,19 +23,25 @@ def rows(
     Raises:
       UserError: no stage samples in so many calls, a hybrid is wrong, or the guidance weight is out of range.
     """
-    own = [calls for stage in stages for calls in stage.calls]
     made = []
-    for calls in spec.calls or own:
-        number = next((i for i, stage in enumerate(stages) if stage.serves(calls)), None)
-        if number is None:
-            raise UserError(
-                f"config.evaluate.calls: {calls} is not possible for this student; choose among {own}"
-            )
+    for calls in spec.calls or own(stages):
+        number = serving(stages, calls, "config.evaluate.calls")
         method = stages[number].method(params[number], calls, spec.guidance)
         made.append((named(method, spec.row, calls), number))
-    return made + [
-        (method, len(stages) - 1) for method in hybrids(spec, setting, stages[-1], params[-1])
-    ]
+    return made + hybrids(spec, setting, stages, params)
+
+
+def own(stages: Sequence[Stage]) -> list[int]:
+    """The numbers of calls that a student is for."""
+    return [calls for stage in stages for calls in stage.calls]
+
+
+def serving(stages: Sequence[Stage], calls: int, key: str) -> int:
+    """The number of the stage whose student makes so many steps."""
+    for number, stage in enumerate(stages):
+        if stage.serves(calls):
+            return number
+    raise UserError(f"{key}: {calls} is not possible for this student; choose among {own(stages)}")
 
 
 def named(method: Method, row: str, calls: int) -> Method:
@@ -44,16 +50,21 @@ def named(method: Method, row: str, calls: int) -> Method:
 
 
 def hybrids(
-    spec: build.EvaluateDistilled, setting: Setting, stage: Stage, params: Params
-) -> list[Method]:
-    """The hybrids that are asked for, drafting with a stage's student."""
+    spec: build.EvaluateDistilled,
+    setting: Setting,
+    stages: Sequence[Stage],
+    params: Sequence[Params],
+) -> list[tuple[Method, int]]:
+    """The hybrids that are asked for, as `rows`: as many rounds are drafted by the student of as many steps."""
     if not spec.hybrid:
         return []
     teacher, options = setting.teacher, read(build.Hybrid, spec.hybrid, "config.evaluate.hybrid")
-    student = stage.denoiser(params, spec.guidance)
     refiner = build.guided(teacher.denoiser, spec.guidance, teacher.data)
-    process = teacher.denoiser.process
-    return [
-        hybrid_method(rounds, options, student, refiner, process, setting.loop)
-        for rounds in options.rounds
-    ]
+    made = []
+    for rounds in options.rounds:
+        number = serving(stages, rounds, "config.evaluate.hybrid.rounds")
+        stage = stages[number]
+        student = stage.denoiser(params[number], spec.guidance)
+        slots = student, refiner, teacher.denoiser.process, setting.loop
+        made.append((hybrid_method(rounds, options, *slots, stage.nodes(rounds)), number))
+    return made

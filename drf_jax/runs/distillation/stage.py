@@ -30,6 +30,7 @@ from drf_jax.runs.examples import example_batches
 from drf_jax.runs.source import Source, unreadable
 from drf_jax.runs.teacher import Teacher
 from drf_jax.runs.trajectories import Walk, teacher_trajectories
+from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method, compile_for
 from drf_jax.training.optimizer import Optimizer, make_optimizer
@@ -75,6 +76,10 @@ class Stage(Protocol):
 
     def serves(self, calls: int) -> bool:
         """Whether the student can sample in so many sequential calls."""
+        ...
+
+    def nodes(self, calls: int) -> Grid | None:
+        """The times between which the student steps in so many calls; None if from any time to any other."""
         ...
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:

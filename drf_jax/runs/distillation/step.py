@@ -77,6 +77,9 @@ class StepStage:
     def serves(self, calls: int) -> bool:
         return calls == self.spec.steps
 
+    def nodes(self, calls: int) -> Grid:
+        return self.times
+
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
         return self.pair.at(self.pair.student(student_of(params)), weight)
 
