@@ -272,14 +272,15 @@ def test_what_is_published_is_where_another_machine_begins(rivals, options, tmp_
 @pytest.mark.parametrize("kind", ["features", "teacher"])
 def test_rows_of_another_teacher_or_classifier_are_no_comparison(rivals, options, kind):
     made = rivals.Table(options)
-    made.same(kind, {"seed": 0})
-    made.same(kind, {"seed": 1})  # there are no rows yet
+    made.same(kind, {"seed": 0, "floor_fd": 0.5})
+    made.same(kind, {"seed": 1, "floor_fd": 0.5})  # there are no rows yet
     made.rows["lcm-1"] = row(method="lcm-1", sequential_calls=1, fd=2.0)
     made.save()
     again = rivals.Table(options)
-    again.same(kind, {"seed": 1})
-    with pytest.raises(UserError, match=rf"with the {kind} {{'seed': 1}}, not {{'seed': 2}}"):
-        again.same(kind, {"seed": 2})
+    again.same(kind, {"seed": 1, "floor_fd": 0.5 + 1e-13})  # the same, summed in another order
+    for other in ({"seed": 2, "floor_fd": 0.5}, {"seed": 1, "floor_fd": 0.501}, {"seed": 1}):
+        with pytest.raises(UserError, match=rf"with the {kind} {{'seed': 1, .*}}, not {{'seed': "):
+            again.same(kind, other)
 
 
 @pytest.fixture

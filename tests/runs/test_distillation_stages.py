@@ -176,7 +176,9 @@ def test_a_step_distilled_student_drafts_rounds_that_end_where_its_steps_do(teac
     names = [m.name for m, _ in rows(build.evaluate(config), setting, stages, params)]
     assert names == ["step-distilled-4", "hybrid-step-8"]
     config.evaluate.hybrid.grid = "uniform"
-    message = r"hybrid\.grid = 'uniform': rounds end at t = .*0\.75.*, and the student's steps at .*"
+    message = (
+        r"hybrid\.grid = 'uniform': rounds end at t = .*0\.75.*, and the student's steps at .*"
+    )
     with pytest.raises(UserError, match=message):
         rows(build.evaluate(config), setting, stages, params)
 
