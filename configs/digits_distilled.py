@@ -13,7 +13,7 @@
 ``draft_refine_anchored``       learned-anchored: the same, its call sees the anchor   its own (8, 4, 2)
 ``step,calls=4``                step-distilled: the control at the depth of learned    its own (8, 4, 2, 1)
 ``progressive``                 progressive, halving 32 steps five times               8, 4, 2, 1
-``consistency_distillation``    consistency-distillation, and hybrid with the teacher  1, 2, 4
+``consistency_distillation``    consistency-distillation                               1, 2, 4
 ``consistency_training``        consistency-training                                   1, 2, 4
 ``lcm``                         lcm, shown guidance weights from 1 to 3                1, 2, 4
 ``lcm_lora``                    lcm-lora: low-rank deltas only                         1, 2, 4
@@ -21,8 +21,10 @@
 ``pfgmpp``                      pfgmpp: the teacher goes on with PFGM++'s noise        8, 4, 2
 ==============================  =====================================================  ==============
 
-Minutes each on 2 CPU cores. ``smoke`` trains for a few updates (``method=lcm,smoke``). All students in one table:
-``--config.evaluate.students=('runs/digits/consistency_distillation',...)`` with the teacher's config.
+``consistency_distillation``, ``lcm`` and ``progressive`` also draft for their teacher: hybrid, hybrid-lcm,
+hybrid-progressive in 2, 4 and 8 calls. Minutes each on 2 CPU cores. ``smoke`` trains for a few updates
+(``method=lcm,smoke``). All students in one table: with the teacher's config
+``--config.evaluate.students=('runs/digits/consistency_distillation',...)``.
 """
 
 from ml_collections import ConfigDict

@@ -82,7 +82,7 @@ def distilled(
         rounds: so memory and work stay about as they are when ``calls`` changes.
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
-      grid: of the teacher's walk, of the students' own times and of hybrids.
+      grid: of the teacher's walk and of the students' own times.
     """
     parts = list(filter(None, arg.split(",")))
     smoke = "smoke" in parts
@@ -131,12 +131,7 @@ def distilled(
         config.train.batch_size = MULTIPLE * max(1, multiple)
     if name in HYBRIDS:
         rounds = () if name == "step" else (1, 2, 4)  # a student of n steps drafts n rounds only
-        config.evaluate.hybrid = {
-            "row": HYBRIDS[name],
-            "rounds": rounds,
-            "drafts": 3,
-            "grid": grid,
-        }
+        config.evaluate.hybrid = {"row": HYBRIDS[name], "rounds": rounds, "drafts": 3, "grid": ""}
     if name == "adversarial":
         # For both players: momentum makes the game collapse.
         config.optimizer.update(b1=0.0, b2=0.99, **players)

@@ -6,7 +6,7 @@
         "--config.evaluate.students=('runs/emoji/lcm',)"
 
 ``method`` is ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored`` or ``step`` (of which ``calls=4``
-says in how many calls), ``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``,
+says in how many calls), ``progressive``, ``consistency_distillation``, ``consistency_training``,
 ``lcm``, ``lcm_lora``, ``adversarial`` or ``pfgmpp``. Every student with a teacher is shown
 guidance weights from 1 to 4 and takes the weight as an input: ``--config.evaluate.guidance=3`` samples with it. The
 teacher may be conditioned on captions, too (``configs/emoji64.py:captions``): its students then are.

@@ -6,7 +6,7 @@
         "--config.evaluate.students=('runs/fashion_mnist/adversarial',)"
 
 ``method`` is ``draft_refine``, ``draft_refine_aggressive``, ``draft_refine_anchored`` or ``step`` (of which ``calls=4``
-says in how many calls), ``progressive``, ``consistency_distillation`` (with a hybrid), ``consistency_training``,
+says in how many calls), ``progressive``, ``consistency_distillation``, ``consistency_training``,
 ``lcm``, ``lcm_lora``, ``adversarial`` or ``pfgmpp``. For one H100; not yet run at this length. ``smoke`` trains for a
 few updates, in seconds on a CPU (``method=lcm,smoke``); its teacher is ``configs/fashion_mnist32.py:smoke``.
 """

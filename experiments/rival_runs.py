@@ -57,8 +57,19 @@ def make_teacher(o: Options, made: Table) -> Path:
             source = folder
         pack(source, packed)
     unpack(packed, folder, data_dir)
-    made.same("teacher", facts_of(load_teacher(folder)))
+    facts, grid = facts_of(load_teacher(folder)), grid_of(o)
+    if facts.get("grid", "uniform") != grid:
+        raise UserError(
+            f"the teacher {o.teacher or folder} samples on the grid {facts.get('grid', 'uniform')!r}, and"
+            f" {o.spec(arg=o.arg)}, whose grid samplers without a training walk, on {grid!r}"
+        )
+    made.same("teacher", facts)
     return folder
+
+
+def grid_of(o: Options) -> str:
+    """The grid of the teacher's config."""
+    return load_config(o.spec(arg=o.arg)).sampler.get("grid", "uniform")
 
 
 def facts_of(teacher: Teacher) -> dict[str, str]:
@@ -191,8 +202,7 @@ def free_methods(o: Options) -> dict[str, dict[str, Any]]:
 
     They walk the grid of the teacher's config.
     """
-    grid = load_config(o.spec(arg=o.arg)).sampler.get("grid", "uniform")
-    every = training_free.methods(o.smoke, grid=grid)
+    every = training_free.methods(o.smoke, grid=grid_of(o))
     kinds = dict.fromkeys(section["name"] for section in every.values())
     return {f"{FREE}-{k}": {n: m for n, m in every.items() if m["name"] == k} for k in kinds}
 
@@ -216,6 +226,19 @@ def ask_for_time(o: Options, teacher: Path, name: str, students: Mapping[str, St
         asked = {"methods": free_methods(o)[name]}
     path.write_text(json.dumps(plain(asked)))
     return path
+
+
+def set_time(row: Row, found: Mapping[str, Any] | None) -> None:
+    """The milliseconds of a row, unless it was made with a sampler of other evaluations than the one that was timed."""
+    if not found:
+        return
+    if found["evaluations"] not in (None, row["network_evaluations"]):
+        say(
+            f"{row['method']} is not timed: it was made with {row['network_evaluations']:g} evaluations, and"
+            f" takes {found['evaluations']} now; make it --again"
+        )
+        return
+    row["ms_batch1"] = found["ms"]
 
 
 def time_alone(
@@ -247,7 +270,7 @@ def time_alone(
         for name, times in found["milliseconds"].items():
             with made.lock:
                 for row in made.rows_of(name):
-                    row |= {"ms_batch1": times[row["method"]]} if row["method"] in times else {}
+                    set_time(row, times.get(row["method"]))
             made.note("timed", name, found["where"])
 
     if names:

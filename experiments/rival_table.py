@@ -44,7 +44,7 @@ def agree(known: dict[str, Any], found: dict[str, Any]) -> bool:
     """Whether the facts are the same, numbers up to rounding: one that is trained again sums in another order."""
 
     def same(a, b):
-        return math.isclose(a, b, rel_tol=1e-6) if type(a) is type(b) is float else a == b
+        return math.isclose(a, b, rel_tol=1e-9) if type(a) is type(b) is float else a == b
 
     return known.keys() == found.keys() and all(same(known[k], found[k]) for k in known)
 
@@ -95,11 +95,12 @@ class Table:
           UserError: those that are there were made with another.
         """
         known = self.facts[kind]
-        if self.rows and known and not agree(known, found):
+        if not (self.rows and known):
+            self.facts[kind] = found
+        elif not agree(known, found):
             raise UserError(
                 f"the rows in {self.path} were made with the {kind} {known}, not {found}; use another --out"
             )
-        self.facts[kind] = found
 
     def rows_of(self, name: str) -> list[Row]:
         """Those that one student, or one kind of samplers without a training, has."""

@@ -56,11 +56,16 @@ def main(out: str, folder: str, *files: str) -> int:
                 compile_side_by_side([(sampler, sample) for sampler in every], workers())
             for sampler in every:
                 jax.block_until_ready(sampler(*sample))
-        found: dict[str, dict[str, float]] = {}
+        found: dict[str, dict[str, dict[str, Any]]] = {}
         with turn():
             for name, methods in made.items():
-                time = lambda method: latency(method.sampler, *sample, repeats=repeats)["p50_ms"]
-                found[name] = {method.name: time(method) for method in methods}
+                found[name] = {
+                    method.name: {
+                        "ms": latency(method.sampler, *sample, repeats=repeats)["p50_ms"],
+                        "evaluations": None if method.cost else method.network_evaluations,
+                    }
+                    for method in methods
+                }
         where = {key: value for key, value in circumstances().items() if key != "git"}
         with replacing(out) as file:
             file.write(json.dumps({"milliseconds": found, "where": where}).encode())

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drf_jax.build.samplers import method
-from drf_jax.config import at_least, choose, read
+from drf_jax.config import at_least, choose, naming, read
 from drf_jax.data.source import Source
 from drf_jax.denoiser import Denoiser
 from drf_jax.errors import UserError
@@ -13,6 +13,7 @@ from drf_jax.evaluation.extractor import EXTRACTORS
 from drf_jax.evaluation.features import FEATURE_SPACE
 from drf_jax.evaluation.report import FAMILIES, family
 from drf_jax.evaluation.score import check_metrics
+from drf_jax.sampling.grid import check_name as check_grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method
 from drf_jax.sampling.transition import FORMS
@@ -73,18 +74,22 @@ class EvaluateDistilled(Evaluate):
 @dataclasses.dataclass(frozen=True)
 class Hybrid:
     """Draft–refine sampling in which the student drafts and its teacher refines: a row for each number of rounds, of
-    two sequential calls each; a round takes ``drafts`` + 1 steps. ``row`` is what comes before the number of calls."""
+    two sequential calls each; a round takes ``drafts`` + 1 steps. ``row`` is what comes before the number of calls,
+    and ``grid`` the student's own unless given."""
 
     rounds: tuple[int, ...]
     drafts: int
     row: str = "hybrid"
-    grid: str = "uniform"
+    grid: str = ""
     form: str = "data"
 
     def __post_init__(self):
         path = "config.evaluate.hybrid"
         at_least(1, self, path, "drafts")
         check_name(self.row, f"{path}.row")
+        if self.grid:
+            with naming(path):
+                check_grid(self.grid)
         choose(dict.fromkeys(FORMS), self.form, f"{path}.form")
         if min(self.rounds, default=1) < 1:
             raise UserError(f"{path}.rounds = {self.rounds}: must be numbers of at least 1")

@@ -71,6 +71,8 @@ def probe_changes(config: Mapping[str, Any], every: int) -> Changes:
         changes["method.trajectories"] = BATCHES * config["method"]["trajectory_batch"]
     if stages_of(config) > 2:
         changes |= {"method.start": 4 * config["method"]["last"], "evaluate.calls": ()}
+        if "hybrid" in config["evaluate"]:
+            changes |= {"evaluate.hybrid.rounds": ()}
     return changes | ({key: LINES * every if share > 0 else 0} if key else {})
 
 

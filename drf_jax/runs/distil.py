@@ -24,6 +24,7 @@ from drf_jax.config import naming, plain
 from drf_jax.errors import UserError
 from drf_jax.runs.distillation import Setting, Stage, make_stages
 from drf_jax.runs.distillation.features import judge_of
+from drf_jax.runs.distillation.hybrid import hybrid_identity
 from drf_jax.runs.distillation.players import student_of
 from drf_jax.runs.distillation.rows import rows
 from drf_jax.runs.distillation.stage import Phase
@@ -270,7 +271,7 @@ def load_distilled(
                 hashes[i],
                 plain(config["method"]),
                 spec.guidance,
-                plain(spec.hybrid) if method.mode == "hybrid" else None,
+                hybrid_identity(spec) if method.mode == "hybrid" else None,
                 *started,
             ),
             seconds[i],

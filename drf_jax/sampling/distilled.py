@@ -1,8 +1,9 @@
 """Drafts of a distilled network, for another one to refine: the drafter slot of a hybrid.
 
-A network that was distilled for few steps predicts where the trajectory ends, not the mean of where it might, so its
-skips reach further. Yet it is not the network whose trajectory is wanted, so that a round that began with its step
-would begin wrong. The refiner's call therefore has the anchor x at t_0 as one more state, which costs no call:
+A network that was distilled for few steps predicts where the trajectory ends, or the straight line to where its own
+next step does, not the mean of where it might, so its skips reach further. Yet it is not the network whose trajectory
+is wanted, so that a round that began with its step would begin wrong. The refiner's call therefore has the anchor x at
+t_0 as one more state, which costs no call:
 
     p = f(x, t_0),    d_j = S(p, t_j)                                            the student's call
     p_0, p_1 … p_K = g(x, d_1 … d_K)                                             the refiner's call

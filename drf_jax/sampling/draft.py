@@ -5,6 +5,7 @@ A round starts at an anchor x at time t_0 and drafts states d_1 … d_K at t_1 >
 `ConservativeDrafter`  predicts afresh at the anchor, p_0 = f(x, t_0), and skips: d_j = S(p_0, t_j).
 `AggressiveDrafter`    makes no call: it walks with the last prediction of the round before, d_{j+1} = S̃(d_j, p).
 `LearnedDrafter`       K predictions from one call of a draft network: d_j = S(p_0^(j), t_j).
+`DistilledDrafter`     skips with the prediction of a distilled network, which is not the refiner's (`distilled`).
 
 The first two are DRiffusion's modes (arXiv 2603.25872). With ``order`` > 1 they walk the grid with predictions
 extrapolated through the last ``order`` that were made (`history`), which costs no call: more accurate for small K,

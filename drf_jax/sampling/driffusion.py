@@ -11,6 +11,7 @@ One sampler with two slots. A round, from the anchor x at t_0:
     conservative, learned         K + 1           2 ⌈N / (K + 1)⌉
     aggressive, learned too       K               1 + ⌈N / K⌉
     anchored, learned too         K + 1           ⌈N / (K + 1)⌉            evaluates x with the drafts
+    distilled                     K + 1           2 ⌈N / (K + 1)⌉          the same
 
 Steps 2–3 may be repeated with d := r. After m refinements the first m + 1 refined states are the serial sampler's own,
 so m = K reproduces serial DDIM exactly: m is a knob from fastest to exact, and so is a tolerance on ‖r − d‖, the
@@ -18,8 +19,9 @@ draft–refine error, below which a sample stops refining. A round costs the dra
 
 The training-free sampler of DRiffusion (arXiv 2603.25872) is `ConservativeDrafter` or `AggressiveDrafter` with
 `ParallelRefiner`; the learned system is `LearnedDrafter` with `LearnedRefiner`, or its aggressive form, one network in
-both slots (`drf_jax.sampling.ahead`). In the anchored mode (`drf_jax.sampling.anchored`) the refiner is given x, too,
-and m refinements make the first m refined states exact.
+both slots (`drf_jax.sampling.ahead`); a hybrid is `DistilledDrafter` with `ParallelRefiner`. In a hybrid and in the
+anchored mode (`drf_jax.sampling.anchored`) the refiner is given x, too, and m refinements make the first m refined
+states exact.
 """
 
 import dataclasses

@@ -14,6 +14,7 @@ from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import VE, CosineVP
 from drf_jax.sampling import driffusion, grid, serial
 from drf_jax.sampling.distilled import DistilledDrafter
+from drf_jax.sampling.loops import COMPILED, PYTHON
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.sampling.step import DDIM
 
@@ -58,6 +59,24 @@ def test_m_refinements_make_m_states_the_teachers_whatever_is_drafted(process, f
         made = run(process, Wrong(), teacher, g, x, m, form)
         np.testing.assert_allclose(made.trace.refined[0, :m], exact[1 : m + 1], atol=1e-9)
     np.testing.assert_allclose(made.x, exact[-1], atol=1e-9)
+
+
+def test_the_image_is_the_teachers_x0_at_the_last_draft():
+    process = CosineVP()
+    teacher, g, x, _ = setting(process)
+    made = run(process, Wrong(), teacher, g, x, 1)
+    last, t = made.trace.drafts[-1, -1], jnp.full(len(x), g[-2])
+    np.testing.assert_allclose(made.x, teacher(last, t).x0, atol=1e-9)
+
+
+def test_both_loops_sample_the_same():
+    process = CosineVP()
+    teacher, g, x, _ = setting(process)
+    rounds = driffusion.make_rounds(g, K, DistilledDrafter.extra_steps)
+    draw = lambda loop: driffusion.sample(
+        DistilledDrafter(Wrong()), ParallelRefiner(teacher), process, rounds, x, loop=loop
+    )
+    np.testing.assert_allclose(draw(COMPILED).x, draw(PYTHON).x, atol=1e-12)
 
 
 def test_drafts_lie_where_the_student_jumps_to():

@@ -2,12 +2,14 @@
 
 The drafter slot of draft–refine sampling is filled with a network that was distilled for few steps
 (`drf_jax.sampling.distilled`). Nothing is trained for it: K drafts cost one call of the student, and one parallel call
-of the teacher mends them.
+of the teacher mends them. Where that is the last round its x0 at the last draft is the image, in data form: with one
+round the other drafts have no part in it.
 """
 
 import numpy as np
 
 from drf_jax import build
+from drf_jax.config import plain
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
@@ -24,20 +26,22 @@ def hybrid_method(
     student: DenoiserLike,
     teacher: DenoiserLike,
     process: Process,
+    name: str,
     loop: Loop,
     nodes: Grid | None = None,
 ) -> Method:
-    """``ROW-<sequential calls>``, two calls a round; ``nodes`` are where a student's own steps end, if not anywhere.
+    """``ROW-<sequential calls>``, two calls a round on the grid of that name; ``nodes`` are where a student's own steps
+    end, if not anywhere.
 
     Raises:
       UserError: the rounds end elsewhere.
     """
-    grid = make_grid(spec.grid, process, rounds * (spec.drafts + 1))
+    grid = make_grid(name, process, rounds * (spec.drafts + 1))
     ends = grid[:: spec.drafts + 1]
     if nodes is not None and not np.allclose(ends, nodes, atol=1e-6):
         raise UserError(
-            f"config.evaluate.hybrid.grid = {spec.grid!r}: rounds end at t = {told(ends)}, and the student's"
-            f" steps at {told(nodes)}"
+            f"config.evaluate.hybrid.grid: on {name!r} {rounds} rounds end at t = {text(ends)}, and the student's"
+            f" steps at {text(nodes)}; choose another, or hybrid.rounds = () for no hybrid"
         )
     return driffusion_method(
         name=f"{spec.row}-{2 * rounds}",
@@ -52,5 +56,10 @@ def hybrid_method(
     )
 
 
-def told(times: Grid) -> str:
-    return ", ".join(f"{t:.2f}" for t in times)
+def hybrid_identity(spec: build.EvaluateDistilled) -> dict:
+    """What a hybrid's samples depend on besides its networks and the student's method."""
+    return plain(spec.hybrid) | {"drafter": "distilled"}
+
+
+def text(times: Grid) -> str:
+    return ", ".join(f"{t:.4g}" for t in times)

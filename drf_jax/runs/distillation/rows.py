@@ -24,24 +24,29 @@ def rows(
       UserError: no stage samples in so many calls, a hybrid is wrong, or the guidance weight is out of range.
     """
     made = []
-    for calls in spec.calls or own(stages):
+    for calls in spec.calls or calls_of(stages):
         number = serving(stages, calls, "config.evaluate.calls")
         method = stages[number].method(params[number], calls, spec.guidance)
         made.append((named(method, spec.row, calls), number))
     return made + hybrids(spec, setting, stages, params)
 
 
-def own(stages: Sequence[Stage]) -> list[int]:
+def calls_of(stages: Sequence[Stage]) -> list[int]:
     """The numbers of calls that a student is for."""
     return [calls for stage in stages for calls in stage.calls]
 
 
 def serving(stages: Sequence[Stage], calls: int, key: str) -> int:
-    """The number of the stage whose student makes so many steps."""
+    """The number of the stage whose student samples in so many calls, which a config's key asks for.
+
+    Raises:
+      UserError: there is none.
+    """
     for number, stage in enumerate(stages):
         if stage.serves(calls):
             return number
-    raise UserError(f"{key}: {calls} is not possible for this student; choose among {own(stages)}")
+    own = calls_of(stages)
+    raise UserError(f"{key}: {calls} is not possible for this student; choose among {own}")
 
 
 def named(method: Method, row: str, calls: int) -> Method:
@@ -65,6 +70,7 @@ def hybrids(
         number = serving(stages, rounds, "config.evaluate.hybrid.rounds")
         stage = stages[number]
         student = stage.denoiser(params[number], spec.guidance)
-        slots = student, refiner, teacher.denoiser.process, setting.loop
+        process, grid = teacher.denoiser.process, options.grid or stage.spec.grid
+        slots = student, refiner, process, grid, setting.loop
         made.append((hybrid_method(rounds, options, *slots, stage.nodes(rounds)), number))
     return made

@@ -79,7 +79,7 @@ class Stage(Protocol):
         ...
 
     def nodes(self, calls: int) -> Grid | None:
-        """The times between which the student steps in so many calls; None if from any time to any other."""
+        """The times between which the student steps in so many calls; None if it may be asked at any time."""
         ...
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
