@@ -374,13 +374,13 @@ def test_samplers_without_a_training_walk_the_grid_of_the_data(rivals, options, 
     assert {m["grid"] for kind in found.values() for m in kind.values()} == {grid}
 
 
-def test_a_teacher_of_another_grid_than_its_config_is_refused(rivals, options):
-    runs = sys.modules["rival_runs"]
-    other = dataclasses.replace(options, data="emoji64", teacher="digits")
+def test_a_teacher_of_another_grid_than_its_config_is_refused(rivals, options, monkeypatch):
+    runs, given = sys.modules["rival_runs"], dataclasses.replace(options, teacher="digits")
+    monkeypatch.setattr(runs, "grid_of", lambda o: "shifted:4")
     with pytest.raises(
         UserError, match=r"teacher digits samples on the grid 'uniform', .* 'shifted:4'"
     ):
-        runs.make_teacher(other, rivals.Table(other))
+        runs.make_teacher(given, rivals.Table(given))
 
 
 def test_what_is_timed_of_a_student_needs_no_training(
