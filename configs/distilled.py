@@ -69,6 +69,7 @@ def distilled(
     rounds_per_update: Mapping[str, int] | None = None,
     mesh: int = -1,
     grid: str = "uniform",
+    spacing: float = 1.0,
 ) -> ConfigDict:
     """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
 
@@ -83,6 +84,7 @@ def distilled(
       evaluate: of its section, what depends on the data.
       mesh: devices that split the batch; -1 is all.
       grid: of the teacher's walk and of the students' own times.
+      spacing: of the steps of students on the teacher's walk.
     """
     parts = list(filter(None, arg.split(",")))
     smoke = "smoke" in parts
@@ -106,8 +108,8 @@ def distilled(
         design = PERCEPTUAL
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
-    spacing = {"spacing": 1.0} if name in ROUNDS else {}
-    config.method = {"name": name, "grid": grid, **spacing, **design, **methods[name]}
+    spaced = {"spacing": spacing} if name in ROUNDS else {}
+    config.method = {"name": name, "grid": grid, **spaced, **design, **methods[name]}
     config.optimizer = {"schedule": "cosine", "clip": 1.0, "b1": 0.9, "b2": 0.999, **optimizer}
     config.optimizer.learning_rate = (rates or {}).get(name, config.optimizer.learning_rate)
     config.train = {"accumulate": 1, "keep": 2, "tensorboard": False, **train}

@@ -17,6 +17,7 @@ from drf_jax import build
 from drf_jax.cli.config_file import load_config
 from drf_jax.config import changed, plain
 from drf_jax.configs import training_free
+from drf_jax.errors import UserError
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.report import Row, read_results
 from drf_jax.runs.budget import as_flags, schedule

@@ -186,10 +186,16 @@ def test_a_step_distilled_student_drafts_rounds_that_end_where_its_steps_do(teac
     assert names == ["step-distilled-4", "hybrid-step-8"]
     config.evaluate.hybrid.grid = "uniform"
     message = (
-        r"hybrid\.grid: on 'uniform' 4 rounds end at t = .* 0\.7492, .* and .* 0\.9334, .* \(\)"
+        r"hybrid\.grid = 'uniform': 4 rounds end at t = .* 0\.7492, .* and .* 0\.9334, .* \(\)"
     )
     with pytest.raises(UserError, match=message):
         rows(build.evaluate(config), setting, stages, params)
+    config.evaluate.hybrid.grid = ""
+    config.method.spacing = 0.7
+    setting, stages = stages_of(config, teacher)
+    ends = stages[0].cut(16)[::4]
+    np.testing.assert_allclose(ends, stages[0].nodes(4))
+    assert len(rows(build.evaluate(config), setting, stages, params)) == 2
 
 
 def test_progressive_stages_teach_one_another(teacher, tmp_path):

@@ -22,7 +22,7 @@ from drf_jax.runs.distillation.players import (
     discriminator_of,
     init_discriminator,
 )
-from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.runs.distillation.stage import AnyTime, Pair, Phase, Setting, Training
 from drf_jax.sampling.consistency import every
 from drf_jax.sampling.consistency_method import consistency_method
 from drf_jax.sampling.grid import Grid, make_grid
@@ -32,7 +32,7 @@ from drf_jax.typing import Params, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)
-class AdversarialStage:
+class AdversarialStage(AnyTime):
     """``params`` are ``{"student": ..., "discriminator": ...}``."""
 
     spec: build.Adversarial
@@ -89,9 +89,6 @@ class AdversarialStage:
 
     def serves(self, calls: int) -> bool:
         return 1 <= calls <= self.spec.steps
-
-    def nodes(self, calls: int) -> Grid | None:
-        return None
 
     def function(self, params: Params, weight: float) -> ConsistencyFunction:
         denoiser = self.pair.at(self.pair.student(params[STUDENT]), weight)

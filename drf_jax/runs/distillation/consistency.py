@@ -24,16 +24,16 @@ from drf_jax.runs.distillation.features import (
     every_map,
     frozen_classifier,
 )
-from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.runs.distillation.stage import AnyTime, Pair, Phase, Setting, Training
 from drf_jax.sampling.consistency_method import consistency_method
-from drf_jax.sampling.grid import Grid, make_grid
+from drf_jax.sampling.grid import make_grid
 from drf_jax.sampling.method import Method
 from drf_jax.sampling.step import STEPS
 from drf_jax.typing import Params, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)
-class ConsistencyStage:
+class ConsistencyStage(AnyTime):
     """The neighbours are the teacher's if ``spec`` is of distillation."""
 
     spec: build.ConsistencyDistillation | build.ConsistencyTraining
@@ -94,9 +94,6 @@ class ConsistencyStage:
 
     def serves(self, calls: int) -> bool:
         return calls >= 1
-
-    def nodes(self, calls: int) -> Grid | None:
-        return None
 
     def function(self, params: Params, weight: float) -> ConsistencyFunction:
         denoiser = self.pair.at(self.pair.student(params), weight)

@@ -30,7 +30,7 @@ from drf_jax.objectives.terms import Term
 from drf_jax.runs.distillation.features import check_features
 from drf_jax.runs.distillation.players import optimizer_of, played, student_of, with_players
 from drf_jax.runs.distillation.slots import MODES, Mode
-from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.runs.distillation.stage import AnyTime, Pair, Phase, Setting, Training
 from drf_jax.runs.distillation.terms import frozen_of_terms, further_terms
 from drf_jax.runs.trajectories import TRAJECTORIES, Walk
 from drf_jax.sampling.draft import Drafter
@@ -42,7 +42,7 @@ from drf_jax.typing import Metrics, Objective, Params, PerExample, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)
-class DraftRefineStage:
+class DraftRefineStage(AnyTime):
     spec: build.DraftRefine
     setting: Setting
     name: str = ""
@@ -177,9 +177,6 @@ class DraftRefineStage:
 
     def serves(self, calls: int) -> bool:
         return calls in self.calls
-
-    def nodes(self, calls: int) -> Grid:
-        return self.times[:: self.student.steps]
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
         raise UserError(

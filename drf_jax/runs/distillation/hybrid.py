@@ -6,15 +6,12 @@ of the teacher mends them. Where that is the last round its x0 at the last draft
 round the other drafts have no part in it.
 """
 
-import numpy as np
-
 from drf_jax import build
 from drf_jax.config import plain
 from drf_jax.denoiser import DenoiserLike
-from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.distilled import DistilledDrafter
-from drf_jax.sampling.grid import Grid, make_grid
+from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method, driffusion_method
 from drf_jax.sampling.refine import ParallelRefiner
@@ -26,23 +23,10 @@ def hybrid_method(
     student: DenoiserLike,
     teacher: DenoiserLike,
     process: Process,
-    name: str,
+    grid: Grid,
     loop: Loop,
-    nodes: Grid | None = None,
 ) -> Method:
-    """``ROW-<sequential calls>``, two calls a round on the grid of that name; ``nodes`` are where a student's own steps
-    end, if not anywhere.
-
-    Raises:
-      UserError: the rounds end elsewhere.
-    """
-    grid = make_grid(name, process, rounds * (spec.drafts + 1))
-    ends = grid[:: spec.drafts + 1]
-    if nodes is not None and not np.allclose(ends, nodes, atol=1e-6):
-        raise UserError(
-            f"config.evaluate.hybrid.grid: on {name!r} {rounds} rounds end at t = {text(ends)}, and the student's"
-            f" steps at {text(nodes)}; choose another, or hybrid.rounds = () for no hybrid"
-        )
+    """``ROW-<sequential calls>``, two calls a round; ``grid`` are the times of its steps."""
     return driffusion_method(
         name=f"{spec.row}-{2 * rounds}",
         drafter=DistilledDrafter(student),
@@ -59,7 +43,3 @@ def hybrid_method(
 def hybrid_identity(spec: build.EvaluateDistilled) -> dict:
     """What a hybrid's samples depend on besides its networks and the student's method."""
     return plain(spec.hybrid) | {"drafter": "distilled"}
-
-
-def text(times: Grid) -> str:
-    return ", ".join(f"{t:.4g}" for t in times)

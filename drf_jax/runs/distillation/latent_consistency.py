@@ -11,7 +11,7 @@ from drf_jax.networks.lora_file import save_lora
 from drf_jax.objectives.distance import DISTANCES
 from drf_jax.objectives.latent_consistency import LatentConsistency
 from drf_jax.process.boundary import LCMBoundary
-from drf_jax.runs.distillation.stage import Pair, Phase, Setting, Training
+from drf_jax.runs.distillation.stage import AnyTime, Pair, Phase, Setting, Training
 from drf_jax.sampling.consistency import every
 from drf_jax.sampling.consistency_method import consistency_method
 from drf_jax.sampling.grid import Grid, make_grid
@@ -23,7 +23,7 @@ LORA = "lora.npz"
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentConsistencyStage:
+class LatentConsistencyStage(AnyTime):
     """The teacher's grid ends at the boundary's ``t_min``, a little above the data."""
 
     spec: build.LatentConsistency
@@ -66,9 +66,6 @@ class LatentConsistencyStage:
 
     def serves(self, calls: int) -> bool:
         return 1 <= calls <= self.spec.teacher_steps
-
-    def nodes(self, calls: int) -> Grid | None:
-        return None
 
     def function(self, params: Params, weight: float) -> ConsistencyFunction:
         denoiser = self.pair.at(self.pair.student(params), weight)

@@ -6,14 +6,13 @@ from pathlib import Path
 from drf_jax import build
 from drf_jax.denoiser import Denoiser, DenoiserLike
 from drf_jax.process.pfgmpp import Augmented
-from drf_jax.runs.distillation.stage import Phase, Setting, Training
-from drf_jax.sampling.grid import Grid
+from drf_jax.runs.distillation.stage import AnyTime, Phase, Setting, Training
 from drf_jax.sampling.method import Method
 from drf_jax.typing import Params, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)
-class PFGMPPStage:
+class PFGMPPStage(AnyTime):
     """Guidance is the teacher's way of it: with the empty condition, in the same call."""
 
     spec: build.PFGMPP
@@ -37,9 +36,6 @@ class PFGMPPStage:
 
     def serves(self, calls: int) -> bool:
         return calls >= 1
-
-    def nodes(self, calls: int) -> Grid | None:
-        return None
 
     def conditional(self, params: Params) -> Denoiser:
         teacher = self.setting.teacher

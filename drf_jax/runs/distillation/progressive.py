@@ -45,7 +45,7 @@ class ProgressiveStage:
 
     def training(self, source: Params, folder: Path) -> Training:
         student = self.pair.student
-        grid = make_grid(self.spec.grid, student.process, 2 * self.steps)
+        grid = self.cut(2 * self.steps)
         objective = Progressive(
             student,
             self.teacher,
@@ -59,7 +59,10 @@ class ProgressiveStage:
         return calls == self.steps
 
     def nodes(self, calls: int) -> Grid:
-        return make_grid(self.spec.grid, self.pair.student.process, 2 * self.steps)[::2]
+        return self.cut(2 * self.steps)[::2]
+
+    def cut(self, steps: int) -> Grid:
+        return make_grid(self.spec.grid, self.pair.student.process, steps)
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
         return self.pair.at(self.pair.student(params), weight)

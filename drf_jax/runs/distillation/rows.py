@@ -3,11 +3,15 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from drf_jax import build
 from drf_jax.config import read
 from drf_jax.errors import UserError
+from drf_jax.process.schedule import Process
 from drf_jax.runs.distillation.hybrid import hybrid_method
 from drf_jax.runs.distillation.stage import Setting, Stage
+from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method
 from drf_jax.typing import Params
 
@@ -70,7 +74,32 @@ def hybrids(
         number = serving(stages, rounds, "config.evaluate.hybrid.rounds")
         stage = stages[number]
         student = stage.denoiser(params[number], spec.guidance)
-        process, grid = teacher.denoiser.process, options.grid or stage.spec.grid
-        slots = student, refiner, process, grid, setting.loop
-        made.append((hybrid_method(rounds, options, *slots, stage.nodes(rounds)), number))
+        grid = times_of(stage, rounds, options, teacher.denoiser.process)
+        slots = student, refiner, teacher.denoiser.process, grid, setting.loop
+        made.append((hybrid_method(rounds, options, *slots), number))
     return made
+
+
+def times_of(stage: Stage, rounds: int, options: build.Hybrid, process: Process) -> Grid:
+    """Times of a hybrid's steps: the student's walk, unless another grid is asked for.
+
+    Raises:
+      UserError: the rounds do not end where the student's own steps do.
+    """
+    steps = options.drafts + 1
+    grid = (
+        make_grid(options.grid, process, rounds * steps)
+        if options.grid
+        else stage.cut(rounds * steps)
+    )
+    ends, nodes = grid[::steps], stage.nodes(rounds)
+    if nodes is not None and not np.allclose(ends, nodes, atol=1e-6):
+        raise UserError(
+            f"config.evaluate.hybrid.grid = {options.grid!r}: {rounds} rounds end at t = {text(ends)}, and the"
+            f" student's steps at {text(nodes)}; choose another, or hybrid.rounds = () for no hybrid"
+        )
+    return grid
+
+
+def text(times: Grid) -> str:
+    return ", ".join(f"{t:.4g}" for t in times)

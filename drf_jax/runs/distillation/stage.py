@@ -30,7 +30,7 @@ from drf_jax.runs.examples import example_batches
 from drf_jax.runs.source import Source, unreadable
 from drf_jax.runs.teacher import Teacher
 from drf_jax.runs.trajectories import Walk, teacher_trajectories
-from drf_jax.sampling.grid import Grid
+from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method, compile_for
 from drf_jax.training.optimizer import Optimizer, make_optimizer
@@ -82,6 +82,10 @@ class Stage(Protocol):
         """The times between which the student steps in so many calls; None if it may be asked at any time."""
         ...
 
+    def cut(self, steps: int) -> Grid:
+        """Its walk, cut into so many steps."""
+        ...
+
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
         """The student at a guidance weight, as a denoiser: what the drafter slot of a hybrid is filled with."""
         ...
@@ -89,6 +93,19 @@ class Stage(Protocol):
     def method(self, params: Params, calls: int, weight: float) -> Method:
         """The student's sampler under its row's name, at a guidance weight."""
         ...
+
+
+class AnyTime:
+    """Of stages whose student may be asked at any time, or whose students nobody else asks."""
+
+    spec: build.Distillation
+    setting: "Setting"
+
+    def nodes(self, calls: int) -> Grid | None:
+        return None
+
+    def cut(self, steps: int) -> Grid:
+        return make_grid(self.spec.grid, self.setting.teacher.denoiser.process, steps)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,13 +43,16 @@ class StepStage:
 
     @property
     def walk(self) -> Walk:
+        return self.walk_in(self.spec.steps)
+
+    def walk_in(self, steps: int) -> Walk:
+        """The teacher's walk, cut into so many steps."""
         spec = self.spec
-        return Walk(spec.grid, spec.teacher_steps, spec.steps, spec.guidance, spec.spacing)
+        return Walk(spec.grid, spec.teacher_steps, steps, spec.guidance, spec.spacing)
 
     @property
     def times(self) -> Grid:
-        process = self.setting.teacher.denoiser.process
-        return make_grid(self.walk.grid, process, self.walk.steps)[list(self.walk.kept)]
+        return self.cut(self.spec.steps)
 
     def init(self, source: Params, key: PRNGKey) -> Params:
         return with_players(self.spec, self.setting, self.pair.start(source), key)
@@ -79,6 +82,11 @@ class StepStage:
 
     def nodes(self, calls: int) -> Grid:
         return self.times
+
+    def cut(self, steps: int) -> Grid:
+        walk, process = self.walk_in(steps), self.setting.teacher.denoiser.process
+        walk.check()
+        return make_grid(walk.grid, process, walk.steps)[list(walk.kept)]
 
     def denoiser(self, params: Params, weight: float) -> DenoiserLike:
         return self.pair.at(self.pair.student(student_of(params)), weight)
