@@ -65,7 +65,7 @@ ABLATIONS = (
     *METHODS,
     *of_modes(["source=step"], LEARNED),
     *of_modes((*RATES, "b2=0.99", "clip=0.1", *BATCHES, *TRAJECTORIES), METHODS),
-    *of_modes([f"spacing={p:g}" for p in (0.5, 0.7, 1.5, 2)], METHODS),
+    *of_modes([f"spacing={p:g}" for p in (0.5, 0.7, 1, 1.5, 2)], METHODS),
     *of_modes([f"grid={grid}" for grid in ("shifted:2", "shifted:4", "power:2")], METHODS),
     *[f"drafts={k}" for k in (1, 2, 3, 5, 8, 12)],
     *[f"aggressive+drafts={k}" for k in (1, 2, 4, 8, 12)],

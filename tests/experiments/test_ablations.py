@@ -38,8 +38,9 @@ def test_every_ablation_is_one_change_of_a_student_of_the_same_depth(ablations, 
     listed = sys.modules["ablation_list"]
     o = dataclasses.replace(options, data=data, smoke=False)
     found = ablations.ablations(o, 4)
-    grid = load_config(o.spec("distilled", "method=step")).method.grid
-    own = lambda name: (data in ON_POLICY and "on-policy" in name) or f"grid={grid}" in name
+    method = load_config(o.spec("distilled", "method=step")).method
+    repeated = f"grid={method.grid}", f"spacing={method.spacing:g}"
+    own = lambda name: (data in ON_POLICY and "on-policy" in name) or name.endswith(repeated)
     assert set(listed.ABLATIONS) - found.keys() == REPETITIONS | set(filter(own, listed.ABLATIONS))
     whole = lambda student: changed(load_config(student.spec), student.changes)
     configs = {name: flatten(whole(student)) for name, student in found.items()}

@@ -63,7 +63,7 @@ def test_the_lines_of_a_run(handover, demo, tmp_path, capsys):
     told = capsys.readouterr().out.splitlines()
     assert told[1] == "step, 32 samples:" and len(told) == 9
     assert told[5].startswith("| teacher | ") and told[5].endswith(" | 0 | 0 |")
-    assert told[6].startswith("| teacher to t = 0.50, then student | ")
+    assert told[6].startswith("| teacher to t = 0.37, then student | ")
     assert told[-1].startswith("| student | ")
     assert handover.main([f"--students={demo / 'learned-4'}"]) == 2
     message = "learned-4: learned-aggressive: its rounds pass on more than a state"
