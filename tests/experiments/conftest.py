@@ -38,6 +38,16 @@ def experiment():
             del sys.modules[name]
 
 
+@pytest.fixture(scope="module")
+def rivals(experiment):
+    return experiment("rivals")
+
+
+@pytest.fixture
+def options(rivals, tmp_path):
+    return rivals.Options(data="digits", seconds=2.0, smoke=True, out=tmp_path, runs=tmp_path / "r")
+
+
 @pytest.fixture(scope="session")
 def untrained_teacher():
     """A teacher of the digits, 6 steps, whose network predicts something all the same: it tells samplers apart."""

@@ -5,7 +5,6 @@ import json
 import shutil
 import sys
 import threading
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,16 +17,6 @@ from drf_jax.evaluation.report import row
 from drf_jax.runs.processes import Deadline
 from drf_jax.runs.teacher import load_teacher
 from drf_jax.zoo.model import load_model
-
-
-@pytest.fixture(scope="module")
-def rivals(experiment):
-    return experiment("rivals")
-
-
-@pytest.fixture
-def options(rivals, tmp_path):
-    return rivals.Options(data="digits", seconds=2.0, smoke=True, out=tmp_path, runs=tmp_path / "r")
 
 
 def test_every_data_set_offers_every_distilled_method(rivals, options):
@@ -311,62 +300,6 @@ def test_a_table_of_unequal_seconds_is_not_published(rivals, uneven, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_what_was_made_beside_others_or_elsewhere_is_timed_alone(
-    rivals, options, monkeypatch, capsys
-):
-    runs, made, asked = sys.modules["rival_runs"], rivals.Table(options), []
-    students = rivals.offered(options)
-    for name, method in {"lcm": "lcm-4", "training-free-multistep": "unipc-3"}.items():
-        command = f"python experiments/rivals.py --only={name}"
-        calls = {"sequential_calls": 4, "network_evaluations": 4}
-        made.rows[method] = row(method=method, **calls, fd=1.0, command=command)
-        made.note("made", name, True)
-    old = {"sequential_calls": 4, "network_evaluations": 8}  # by another sampler of that name
-    made.rows["hybrid-lcm-4"] = row(method="hybrid-lcm-4", **old, command="… --only=lcm")
-
-    def run(words, *rest):
-        assert rest[-1]["DRF_TURNS"] == f"{options.runs / 'turns-of-all'}:theirs:too"
-        asked.extend(Path(file).stem for file in words[4:])
-        times = {
-            "lcm-4": {"ms": 3.5, "evaluations": 4},
-            "unipc-3": {"ms": 2.5, "evaluations": None},  # it depends on the sample
-            "hybrid-lcm-4": {"ms": 9.0, "evaluations": 10},
-        }
-        times = {Path(file).stem: times for file in words[4:]}
-        found = {"milliseconds": times, "where": {"device": "1 x chip"}}
-        Path(words[2]).write_text(json.dumps(found))
-
-    monkeypatch.setattr(runs, "run_logged", run)
-    monkeypatch.setenv("DRF_TURNS", "theirs:too")  # of other commands on the same accelerators
-    for _ in range(2):  # the second time nothing is left
-        runs.time_alone(options, made, options.runs, students, [{}, {}])
-    assert sorted(asked) == ["lcm", "training-free-multistep"]
-    again = rivals.Table(options)
-    found = {key: r.get("ms_batch1") for key, r in again.rows.items()}
-    assert found == {"unipc-3": 2.5, "lcm-4": 3.5, "hybrid-lcm-4": None}
-    assert (
-        "hybrid-lcm-4 is not timed: it was made with 8 evaluations, and takes 10"
-        in capsys.readouterr().err
-    )
-    assert again.facts["timed"] == {key: {"device": "1 x chip"} for key in asked}
-    sys.modules["rival_seconds"].forget(again, ("timing",))
-    assert again.facts["timed"] == {} and len(again.rows) == 3
-
-
-def test_one_training_at_a_time_beside_another_command_is_timed_at_the_end(
-    rivals, options, monkeypatch
-):
-    loop, timed = sys.modules["rival_loop"], []
-    for name in ("make_teacher", "make_features"):
-        monkeypatch.setattr(loop, name, lambda *_: options.runs)
-    monkeypatch.setattr(loop, "time_alone", lambda *args: timed.append(args[-1]))
-    made = rivals.Table(options)
-    for turns in ("", "theirs"):
-        monkeypatch.setenv("DRF_TURNS", turns)
-        assert loop.make_table(options, made, {}, {}) == []
-    assert timed == [[{"DRF_TURNS": "theirs"}]]
-
-
 @pytest.mark.parametrize(("data", "grid"), [("digits", "uniform"), ("emoji64", "shifted:4")])
 def test_samplers_without_a_training_walk_the_grid_of_the_data(rivals, options, data, grid):
     runs = sys.modules["rival_runs"]
@@ -381,24 +314,6 @@ def test_a_teacher_of_another_grid_than_its_config_is_refused(rivals, options, m
         UserError, match=r"teacher digits samples on the grid 'uniform', .* 'shifted:4'"
     ):
         runs.make_teacher(given, rivals.Table(given))
-
-
-def test_what_is_timed_of_a_student_needs_no_training(
-    rivals, options, experiment, untrained_teacher
-):
-    runs, timing = sys.modules["rival_runs"], experiment("rival_time")
-    students, teacher = rivals.offered(options), untrained_teacher
-    names = {}
-    for name in (*students, *runs.free_methods(options)):
-        path = runs.ask_for_time(options, options.runs / "teacher", name, students)
-        names[name] = {m.name for m in timing.methods_of(json.loads(path.read_text()), teacher)}
-    assert names["learned-4"] == {"learned-4"}
-    assert names["step-4"] == {"step-distilled-4", "hybrid-step-8"}
-    assert names["progressive"] == {"progressive-2", "progressive-4", "hybrid-progressive-4"}
-    hybrids = {f"hybrid-lcm-{n}" for n in (2, 4, 8)}
-    assert names["lcm"] == {f"lcm-{n}" for n in (1, 2, 4, 8)} | hybrids
-    assert {"hybrid-2", "consistency-distillation-1"} < names["consistency_distillation"]
-    assert names["adversarial"] and names["training-free-serial"] >= {"ddim-6"}
 
 
 def test_a_student_is_made_again_from_nothing(rivals, uneven):

@@ -96,7 +96,7 @@ class Stage(Protocol):
 
 
 class AnyTime:
-    """Of stages whose student may be asked at any time, or whose students nobody else asks."""
+    """Of stages whose student may be asked at any time, or is not asked by others."""
 
     spec: build.Distillation
     setting: "Setting"
