@@ -26,7 +26,7 @@ from drf_jax.build.distillation import (
     distillation_spec,
 )
 from drf_jax.build.evaluation import Evaluate, EvaluateDistilled, Hybrid, evaluate, methods
-from drf_jax.build.network import BACKBONES, backbone, init_teacher
+from drf_jax.build.network import BACKBONES, backbone, computing_in, init_teacher
 from drf_jax.build.objective import Objective, denoising, measured
 from drf_jax.build.processes import PROCESSES, output, process
 from drf_jax.build.run import (
@@ -74,6 +74,7 @@ __all__ = [
     "WithTerms",
     "backbone",
     "check_task",
+    "computing_in",
     "denoising",
     "distillation_spec",
     "evaluate",

@@ -15,6 +15,7 @@ from drf_jax.build.samplers.multistep import SOLVERS
 from drf_jax.config import at_least, choose, naming, read, split_name
 from drf_jax.errors import UserError
 from drf_jax.networks.cross_draft import PLACES
+from drf_jax.networks.embed import DTYPES as COMPUTE_DTYPES
 from drf_jax.networks.lora import KERNELS
 from drf_jax.objectives.consistency import PAIR_WEIGHTINGS
 from drf_jax.objectives.discretisation import PROPOSALS
@@ -276,11 +277,14 @@ class ConsistencyDistillation(Consistency):
 class ConsistencyTraining(Consistency):
     """`drf_jax.objectives.consistency` without a teacher's step: its parameters are where the student starts.
 
-    The number of intervals doubles from ``first_intervals`` to ``last_intervals`` during the training.
+    The number of intervals doubles from ``first_intervals`` to ``last_intervals`` during the training. The student
+    computes in ``dtype``, its teacher's unless given: in bfloat16, the more the intervals, the more of the difference
+    between neighbours is rounding.
     """
 
     first_intervals: int = 10
     last_intervals: int = 1280
+    dtype: str = ""
     target: str = "stop_gradient"
     proposal: str = "log_normal"
     distance: str = "pseudo_huber"
@@ -292,6 +296,8 @@ class ConsistencyTraining(Consistency):
         super().__post_init__()
         at_least(1, self, PATH, "first_intervals")
         at_least(self.first_intervals, self, PATH, "last_intervals")
+        if self.dtype:
+            choose(dict.fromkeys(COMPUTE_DTYPES), self.dtype, f"{PATH}.dtype")
         check_consistency(self)
         check_unguided(self)
 

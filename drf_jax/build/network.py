@@ -42,6 +42,16 @@ def backbone(config: Mapping[str, Any], data: Source) -> Backbone:
     return dataclasses.replace(made, attention_backend=backend)
 
 
+def computing_in(made: Backbone, dtype: str) -> Backbone:
+    """The same network that computes in ``dtype``, if one is given: with cuDNN's attention where it has it and where
+    that can be used in it, else with XLA's."""
+    if dtype in ("", made.dtype):
+        return made
+    wanted = "auto" if made.attention_backend == "cudnn" else made.attention_backend
+    backend = resolve_backend(wanted, dtype, made.head_widths, jax.local_devices()[0])
+    return dataclasses.replace(made, dtype=dtype, attention_backend=backend)
+
+
 def init_teacher(network: DenoisingNetwork, data: Source, key: PRNGKey) -> Params:
     x = jnp.zeros((1, *data.image_shape))
     return network.init(key, x, jnp.zeros(1), null_cond(data, 1))["params"]

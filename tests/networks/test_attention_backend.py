@@ -109,3 +109,12 @@ def test_a_config_s_backend():
             UserError, match=rf"config.network.attention_backend: '{name}'.*{message}"
         ):
             build.backbone(config, data)
+
+
+def test_a_network_in_another_dtype_has_cudnn_s_attention_only_where_that_can_be():
+    dit = DiT(channels=1, width=16, depth=1, heads=2, dtype="bfloat16", attention_backend="cudnn")
+    assert build.computing_in(dit, "") is dit is build.computing_in(dit, "bfloat16")
+    made = build.computing_in(dit, "float32")
+    assert (made.dtype, made.attention_backend) == ("float32", "xla")
+    xla = dataclasses.replace(dit, attention_backend="xla")
+    assert build.computing_in(xla, "float64").attention_backend == "xla"

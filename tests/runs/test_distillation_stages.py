@@ -85,6 +85,26 @@ def test_an_untrained_student_is_the_teacher_at_every_guidance_weight(teacher, m
     np.testing.assert_allclose(found(x, t, cond).x0, expected.x0, rtol=1e-4, atol=1e-5)
 
 
+def test_consistency_training_computes_in_its_own_dtype(teacher):
+    config = smoke(emoji64_distilled, "consistency_training")
+    assert config.method.dtype == "float32"
+    source, x = teacher.denoiser.params, jax.random.normal(KEYS, (2, 8, 8, 1))
+    cond = {"label": jnp.array([1, 2], jnp.int32)}
+    ends = {}
+    for dtype in ("", "float32", "bfloat16"):
+        config.method.dtype = dtype
+        _, (stage,) = stages_of(config, teacher)
+        params = stage.init(source, KEYS)
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+        ends[dtype] = np.asarray(stage.denoiser(params, 1.0)(x, jnp.array([0.4, 0.9]), cond).x0)
+    np.testing.assert_array_equal(ends[""], ends["float32"])
+    rounding = np.abs(ends["bfloat16"] - ends["float32"])
+    assert 1e-4 < rounding.max() < 0.1
+    config.method.dtype = "float8"
+    with pytest.raises(UserError, match=r"method\.dtype.*float8.*bfloat16.*float32"):
+        stages_of(config, teacher)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", DRAFT_REFINE)
 def test_draft_refine_students_take_the_guidance_weight(teacher, method):

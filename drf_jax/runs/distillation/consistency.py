@@ -46,7 +46,7 @@ class ConsistencyStage(AnyTime):
 
     @property
     def pair(self) -> Pair:
-        return Pair(self.setting, self.spec.guidance)
+        return Pair(self.setting, self.spec.guidance, "" if self.distils else self.spec.dtype)
 
     @property
     def distils(self) -> bool:

@@ -177,10 +177,14 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A student's network and its teacher as models; both read the guidance weight if there is a range of them."""
+    """A student's network and its teacher as models; both read the guidance weight if there is a range of them.
+
+    The student computes in ``dtype``, its teacher's unless given.
+    """
 
     setting: Setting
     guidance: tuple[float, float]
+    dtype: str = ""
 
     def __post_init__(self):
         data = self.setting.teacher.data
@@ -196,7 +200,8 @@ class Pair:
     @property
     def student(self) -> NetworkModel:
         teacher = self.setting.teacher
-        backbone = dataclasses.replace(teacher.network.backbone, guidance=self.guided)
+        backbone = build.computing_in(teacher.network.backbone, self.dtype)
+        backbone = dataclasses.replace(backbone, guidance=self.guided)
         denoiser = teacher.denoiser
         return NetworkModel(DenoisingNetwork(backbone), denoiser.process, denoiser.output)
 
