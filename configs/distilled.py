@@ -133,7 +133,13 @@ def distilled(
         config.train.batch_size = MULTIPLE * max(1, multiple)
     if name in HYBRIDS:
         rounds = () if name == "step" else (1, 2, 4)  # a student of n steps drafts n rounds only
-        config.evaluate.hybrid = {"row": HYBRIDS[name], "rounds": rounds, "drafts": 3, "grid": ""}
+        config.evaluate.hybrid = {
+            "row": HYBRIDS[name],
+            "rounds": rounds,
+            "drafts": 3,
+            "grid": "",
+            "relaxation": 1.0,
+        }
     if name == "adversarial":
         # For both players: momentum makes the game collapse.
         config.optimizer.update(b1=0.0, b2=0.99, **players)

@@ -75,17 +75,22 @@ class EvaluateDistilled(Evaluate):
 class Hybrid:
     """Draft–refine sampling in which the student drafts and its teacher refines: a row for each number of rounds, of
     two sequential calls each; a round takes ``drafts`` + 1 steps. ``row`` is what comes before the number of calls,
-    and ``grid`` the student's own unless given."""
+    ``grid`` the student's own unless given, and ``relaxation`` the factor ω of `drf_jax.sampling.distilled`."""
 
     rounds: tuple[int, ...]
     drafts: int
     row: str = "hybrid"
     grid: str = ""
     form: str = "data"
+    relaxation: float = 1.0
 
     def __post_init__(self):
         path = "config.evaluate.hybrid"
         at_least(1, self, path, "drafts")
+        if not 0 < self.relaxation < 10:
+            raise UserError(
+                f"{path}.relaxation = {self.relaxation}: must be above 0, and below 10; 1 is none"
+            )
         check_name(self.row, f"{path}.row")
         if self.grid:
             with naming(path):

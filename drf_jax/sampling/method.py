@@ -156,12 +156,13 @@ def driffusion_method(
     mode: str,
     refinements: int = 1,
     tolerance: float | None = None,
+    finish: driffusion.Finish = lambda x, memory: x,
 ) -> Method:
     rounds = driffusion.make_rounds(grid, drafts, drafter.extra_steps)
 
     def run(slots, x, keys, cond):
-        options = (form, refinements, tolerance, loop)
-        return driffusion.sample(*slots, process, rounds, x, cond, *options)
+        options = {"refinements": refinements, "tolerance": tolerance, "loop": loop}
+        return driffusion.sample(*slots, process, rounds, x, cond, form, **options, finish=finish)
 
     most = driffusion.cost(drafter, rounds, refinements)
     slots, facts = (drafter, refiner), {"drafts": drafts, "mode": mode}

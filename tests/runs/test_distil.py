@@ -285,6 +285,11 @@ def test_killed_and_resumed_is_the_uninterrupted_run(
             "evaluate.hybrid.rounds=(2,0)",
             r"config\.evaluate\.hybrid\.rounds = \(2, 0\): must be numbers of at least 1",
         ),
+        (
+            "consistency_distillation",
+            "evaluate.hybrid.relaxation=0.0",
+            r"config\.evaluate\.hybrid\.relaxation = 0\.0: must be above 0, and below 10; 1 is none",
+        ),
     ],
 )
 def test_mistakes_are_one_line(teacher, tmp_path, capsys, method, flag, message):

@@ -157,6 +157,23 @@ def test_rows_are_what_was_asked_for(teacher):
     assert (hybrid.network_evaluations, hybrid.drafts, hybrid.mode) == (20, 3, "hybrid")
 
 
+def test_a_hybrid_s_relaxation_is_what_the_config_says(teacher):
+    config = smoke(emoji64_distilled, "lcm")
+    config.evaluate.update(calls=(1,))
+    config.evaluate.hybrid.rounds = (2,)
+    noise, keys = jax.random.normal(KEYS, (2, 8, 8, 1)), sample_keys(KEYS, np.arange(2))
+    cond, images = {"label": jnp.array([1, 2], jnp.int32)}, []
+    for factor in (1.0, 1.5, 2.0):
+        config.evaluate.hybrid.relaxation = factor
+        setting, stages = stages_of(config, teacher)
+        params = [stages[0].init(teacher.denoiser.params, jax.random.key(0))]
+        _, (hybrid, _) = rows(build.evaluate(config), setting, stages, params)
+        images.append(np.asarray(hybrid.sampler(noise, keys, cond)))
+    further = images[1] - images[0]
+    assert np.abs(further).max() > 1e-3
+    np.testing.assert_allclose(images[2] - images[0], 2 * further, atol=1e-5)
+
+
 def test_rows_may_have_a_name_of_their_own(teacher):
     config = smoke(emoji64_distilled, "consistency_distillation")
     config.evaluate.update(calls=(3, 1), row="consistency-distillation-short")

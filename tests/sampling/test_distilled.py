@@ -1,6 +1,7 @@
 """A hybrid's drafter: what a round costs, and that nothing but the drafts is the student's."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ from drf_jax import pytree
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import VE, CosineVP
 from drf_jax.sampling import driffusion, serial
-from drf_jax.sampling.distilled import DistilledDrafter
+from drf_jax.sampling.distilled import DistilledDrafter, relaxed
 from drf_jax.sampling.loops import COMPILED, PYTHON
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.sampling.step import DDIM
@@ -27,10 +28,10 @@ class Wrong:
         return Prediction(jnp.full_like(x, 0.7), jnp.full_like(x, -0.2))
 
 
-def run(teacher, process, grid, x, refinements=1, form="data", student=None, loop=COMPILED):
+def run(teacher, process, grid, x, refinements=1, form="data", student=None, **more):
     drafter = DistilledDrafter(student or Wrong())
     rounds = driffusion.make_rounds(grid, K, drafter.extra_steps)
-    options = {"form": form, "refinements": refinements, "loop": loop, "record": True}
+    options = {"form": form, "refinements": refinements, "record": True, **more}
     return driffusion.sample(drafter, ParallelRefiner(teacher), process, rounds, x, **options)
 
 
@@ -70,3 +71,22 @@ def test_a_round_is_two_calls_and_evaluates_the_anchor_twice(setting):
     found, rounds = run(*made, student=teacher), (len(grid) - 1) // (K + 1)
     assert set(found.sequential_calls.tolist()) == {2 * rounds}
     assert set(found.network_evaluations.tolist()) == {rounds * (1 + 1 + K)}
+
+
+def test_a_factor_goes_so_many_times_as_far():
+    x, x0 = jnp.array([[3.0, 1.0]]), jnp.array([[1.0, 2.0]])
+    assert relaxed(1.0, x, x0) is x
+    np.testing.assert_allclose(relaxed(1.5, x, x0), [[4.0, 0.5]])
+    np.testing.assert_allclose(relaxed(0.5, x, x0), [[2.0, 1.5]])
+
+
+@pytest.mark.parametrize("loop", [COMPILED, PYTHON], ids=["compiled", "python"])
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_relaxation_starts_from_the_drafter_s_x0_of_the_last_round(setting, loop, rounds):
+    teacher, _, grid, x = made = setting(steps=rounds * (K + 1))
+    plain = run(*made, student=teacher)
+    anchor = plain.trace.refined[-2, -1] if rounds > 1 else x
+    said = teacher(anchor, jnp.full(len(x), grid[-K - 2])).x0
+    found = run(*made, student=teacher, loop=loop, finish=functools.partial(relaxed, 1.6))
+    np.testing.assert_allclose(found.x, said + 1.6 * (plain.x - said), atol=1e-9)
+    np.testing.assert_array_equal(found.sequential_calls, plain.sequential_calls)

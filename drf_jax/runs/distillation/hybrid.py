@@ -2,15 +2,17 @@
 
 The drafter slot of draft–refine sampling is filled with a network that was distilled for few steps
 (`drf_jax.sampling.distilled`). Nothing is trained for it: K drafts cost one call of the student, and one parallel call
-of the teacher mends them. Where that is the last round its x0 at the last draft is the image, in data form: with one
-round the other drafts have no part in it.
+of the teacher mends them. Where that is the last round its x0 at the last draft is the image, in data form, or what
+``relaxation`` makes of it: with one round the other drafts have no part in it.
 """
+
+import functools
 
 from drf_jax import build
 from drf_jax.config import plain
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.process.schedule import Process
-from drf_jax.sampling.distilled import DistilledDrafter
+from drf_jax.sampling.distilled import DistilledDrafter, relaxed
 from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method, driffusion_method
@@ -37,6 +39,7 @@ def hybrid_method(
         form=spec.form,
         loop=loop,
         mode="hybrid",
+        finish=functools.partial(relaxed, spec.relaxation),
     )
 
 
