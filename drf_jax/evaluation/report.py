@@ -34,6 +34,7 @@ KEYS: dict[str, str] = {
     "tolerance": "error at which a sample stops refining; calls are then means",
     "form": "reuse step of the refinement, noise or data",
     "draft_form": "reuse step of the drafts, where it is not ``form``",
+    "relaxation": "factor of a hybrid's last step (`drf_jax.sampling.distilled`)",
     "grid": "times of the steps, as in config.sampler.grid",
     "order": "predictions that a draft is extrapolated through; 1 holds the newest still",
     "rounds": "draft-refine rounds",

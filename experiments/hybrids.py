@@ -1,0 +1,196 @@
+"""What a hybrid is best off with: the grid of its rounds, its drafts and its relaxation, for trained students.
+
+    drf unpack --model emoji --workdir runs/emoji --data_dir ~/data
+    python experiments/hybrids.py --teacher runs/emoji --students runs/emoji_lcm --relaxations 1,1.5 --seed 1
+
+Every student of ``--students`` (runs of methods that draft for their teacher: step, progressive and consistency
+distillation, LCM) drafts with every combination of ``--rounds`` that it serves, ``--drafts``, ``--grids`` (``own`` is
+the student's) and ``--relaxations``; rounds have to end where a student of a fixed number of steps makes them. Nothing
+is trained. A ``--seed`` other than a table's has other noises, so that what is chosen here was not chosen on those.
+
+Samples, features and metrics are ``config.evaluate`` of the teacher's run, or of ``--config``; `rmse_to_teacher` is the
+distance to DDIM on the teacher's own grid. Writes ``results/hybrids_<data>.json`` row by row, so that a run that was
+killed goes on, and prints the table.
+"""
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import Bench, arguments, bench_of, out_of
+from grids import numbers
+from jaxtyping import Float
+from kept_rows import Job, Made, make_rows
+
+from drf_jax import build
+from drf_jax.config import plain
+from drf_jax.errors import UserError
+from drf_jax.evaluation.report import markdown_table
+from drf_jax.runs.distil import load_stages
+from drf_jax.runs.distillation.rows import hybrids
+from drf_jax.runs.distillation.stage import Setting, Stage
+from drf_jax.runs.evaluate import fingerprint
+from drf_jax.runs.teacher import parameter_hash, teacher_method
+from drf_jax.sampling.grid import check_name
+from drf_jax.sampling.loops import PYTHON
+from drf_jax.typing import Params
+from drf_jax.workdir import read_config
+
+OWN = "own"
+SHOWN = {
+    "ablation": "student",
+    "method": "method",
+    "sequential_calls": "calls",
+    "network_evaluations": "evaluations",
+    "drafts": "K",
+    "grid": "grid",
+    "relaxation": "ω",
+    "fd": "FD",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "rmse_to_teacher": "RMSE to teacher",
+    "rmse_to_teacher_p99": "p99",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A distilled run, read. Its programs take times as arguments, so that one serves all grids."""
+
+    folder: Path
+    config: dict[str, Any]
+    setting: Setting
+    stages: tuple[Stage, ...]
+    params: list[Params]
+
+    @property
+    def row(self) -> str:
+        """What its hybrids are called before the number of calls."""
+        return self.config["evaluate"]["hybrid"]["row"]
+
+
+def read_student(folder: str, bench: Bench) -> Student:
+    """Raises: UserError: it is no run of a student that drafts, or of another teacher."""
+    config = read_config(folder)
+    setting, stages, params = load_stages(config, Path(folder), bench.teacher)
+    if not config["evaluate"].get("hybrid"):
+        raise UserError(f"--students {folder}: {config['method']['name']} drafts for no teacher")
+    setting = dataclasses.replace(setting, loop=PYTHON)
+    return Student(Path(folder), config, setting, stages, params)
+
+
+def solution(bench: Bench) -> Float[np.ndarray, "n *state"]:
+    """The teacher's own samples, kept."""
+    teacher = bench.teacher
+    method = teacher_method(teacher.config, teacher.data, teacher.denoiser)
+    return bench.draw(method, plain(teacher.config["sampler"]), bench.seed)
+
+
+def hybrid_row(bench: Bench, student: Student, options: build.Hybrid) -> Made:
+    spec = dataclasses.replace(
+        build.evaluate(student.config), hybrid=dataclasses.asdict(options), guidance=1.0
+    )
+    [(method, _)] = hybrids(spec, student.setting, student.stages, student.params)
+    made = bench.made_by(method.sampler, bench.spec.samples, bench.spec.batch_size)
+    facts = {
+        "ablation": student.folder.name,
+        "sequential_calls": method.sequential_calls,
+        "network_evaluations": method.network_evaluations,
+        "drafts": options.drafts,
+        "grid": options.grid or OWN,
+        "relaxation": options.relaxation,
+    }
+    return bench.row(made, solution(bench), method=method.name, **facts), {}
+
+
+def possible(student: Student, options: build.Hybrid) -> bool:
+    """Whether the student drafts so many rounds, and they end where its own steps do."""
+    try:
+        spec = dataclasses.replace(
+            build.evaluate(student.config), hybrid=dataclasses.asdict(options), guidance=1.0
+        )
+        hybrids(spec, student.setting, student.stages, student.params)
+    except UserError:
+        return False
+    return True
+
+
+def every_job(bench: Bench, students: Sequence[Student], given: argparse.Namespace) -> list[Job]:
+    """A job for every combination that is possible; what is not is said."""
+    jobs = []
+    asked = itertools.product(
+        students,
+        numbers(given.rounds, "--rounds"),
+        numbers(given.drafts, "--drafts"),
+        given.grids.split(","),
+        factors(given.relaxations),
+    )
+    for student, rounds, drafts, grid, relaxation in asked:
+        options = build.Hybrid(
+            (rounds,), drafts, student.row, "" if grid == OWN else grid, relaxation=relaxation
+        )
+        label = (
+            f"{student.folder.name}, {2 * rounds} calls, K = {drafts}, {grid}, ω = {relaxation:g}"
+        )
+        if not possible(student, options):
+            print(f"hybrids: left out, not possible: {label}", file=sys.stderr)
+            continue
+        networks = [parameter_hash(params) for params in student.params]
+        mark = fingerprint(bench.mark, networks, dataclasses.asdict(options))
+        jobs.append(Job(label, mark, functools.partial(hybrid_row, bench, student, options)))
+    return jobs
+
+
+def factors(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise UserError(f"--relaxations {text}: must be numbers with commas between them") from None
+
+
+def run(given: argparse.Namespace, command: str) -> None:
+    for grid in given.grids.split(","):
+        if grid != OWN:
+            check_name(grid)
+    if not given.students:
+        raise UserError("--students: name the folder of a distilled run")
+    bench = dataclasses.replace(bench_of(given, "hybrids"), seed=given.seed)
+    students = [read_student(folder, bench) for folder in given.students.split(",")]
+    facts = {
+        "samples": bench.spec.samples,
+        "seed": bench.seed,
+        "teacher_sha256": bench.teacher.sha256,
+    }
+    jobs = every_job(bench, students, given)
+    path = out_of(given) / "results" / f"hybrids_{bench.teacher.data.name}.json"
+    made = make_rows(path, jobs, facts, command)
+    rows = [{key: row[key] for key in SHOWN if key in row} for row, _ in made]
+    print(markdown_table(rows, SHOWN))
+
+
+def main(given: list[str]) -> int:
+    """The exit code."""
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--rounds", default="1,2,4", help="with commas; two calls each")
+    parser.add_argument("--drafts", default="3", help="with commas")
+    parser.add_argument("--grids", default=OWN, help=f"with commas; {OWN} is the student's")
+    parser.add_argument("--relaxations", default="1,1.5", help="with commas")
+    parser.add_argument("--seed", type=int, default=0, help="of the noises")
+    try:
+        run(parser.parse_args(given), shlex.join(["python", "experiments/hybrids.py", *given]))
+    except UserError as error:
+        print(f"hybrids: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""The experiment on hybrids, with untrained students of an untrained teacher."""
+
+import argparse
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from drf_jax import build
+from drf_jax.configs import digits_distilled
+from drf_jax.errors import UserError
+from drf_jax.runs.distil import stages_of
+
+
+@pytest.fixture(scope="module")
+def hybrids(experiment):
+    return experiment("hybrids")
+
+
+@pytest.fixture(scope="module")
+def bench(hybrids, experiment, untrained_teacher, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "hybrids"
+    folder.mkdir()
+    config = untrained_teacher.config["evaluate"] | {"samples": 12, "batch_size": 8}
+    config |= {"metrics": ("fd",), "feature_steps": 4}
+    spec = build.evaluate({"evaluate": config})
+    return experiment("bench").Bench(untrained_teacher, spec, folder, seed=1)
+
+
+@pytest.fixture
+def student(hybrids, untrained_teacher):
+    def make(method):
+        config = digits_distilled.get_config(f"method={method},smoke").to_dict()
+        setting, stages = stages_of(config, untrained_teacher)
+        source = untrained_teacher.denoiser.params
+        params = [stage.init(source, jax.random.key(0)) for stage in stages]
+        return hybrids.Student(Path("runs") / method, config, setting, stages, params)
+
+    return make
+
+
+def given(**changes):
+    flags = {"rounds": "1,2", "drafts": "2", "grids": "own", "relaxations": "1,2"}
+    return argparse.Namespace(**flags | changes)
+
+
+def test_every_combination_is_a_row(hybrids, bench, student):
+    lcm = student("lcm")
+    jobs = hybrids.every_job(bench, [lcm], given(grids="own,power:2", drafts="1,2"))
+    assert len({job.mark for job in jobs}) == 2 * 2 * 2 * 2 == len(jobs)
+    job = next(j for j in jobs if j.label == "lcm, 4 calls, K = 2, power:2, ω = 2")
+    row, _ = job.make()
+    assert (row["ablation"], row["method"]) == ("lcm", "hybrid-lcm-4")
+    assert (row["sequential_calls"], row["network_evaluations"], row["drafts"]) == (4, 8, 2)
+    assert (row["grid"], row["relaxation"], row["seed"]) == ("power:2", 2.0, 1)
+    assert np.isfinite(row["fd"]) and row["rmse_to_teacher"] > 0
+
+
+def test_grids_and_factors_change_the_samples(hybrids, bench, student):
+    jobs = hybrids.every_job(bench, [student("lcm")], given(grids="own,power:2", rounds="2"))
+    errors = [job.make()[0]["rmse_to_teacher"] for job in jobs]
+    assert len(errors) == 4 == len(set(errors))
+
+
+def test_what_a_student_does_not_draft_is_left_out_and_said(hybrids, bench, student, capsys):
+    step = student("step")  # of four steps
+    asked = given(rounds="2,4", grids="own,power:2", relaxations="1")
+    [job] = hybrids.every_job(bench, [step], asked)
+    assert job.label == "step, 8 calls, K = 2, own, ω = 1"
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3 and all("left out, not possible: step, " in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--students", "a", "--grids", "own,shifted"], "grid = 'shifted': shifted takes"),
+        ([], "--students: name the folder of a distilled run"),
+    ],
+)
+def test_a_wrong_flag_is_told_before_anything_is_loaded(hybrids, flags, said, capsys):
+    assert hybrids.main([*flags, "--teacher", "/nowhere"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_factors_are_numbers(hybrids):
+    assert hybrids.factors("1,1.5") == [1.0, 1.5]
+    with pytest.raises(UserError, match="--relaxations 1,x: must be numbers with commas"):
+        hybrids.factors("1,x")
+
+
+def test_a_factor_that_makes_no_sense_is_refused(hybrids, bench, student):
+    with pytest.raises(UserError, match=r"relaxation = 0\.0: must be above 0, and below 10"):
+        hybrids.every_job(bench, [student("lcm")], given(relaxations="0"))
