@@ -58,7 +58,6 @@ METHODS = {
         "proposal": "log_normal",
         "distance": "pseudo_huber",
         "target": "stop_gradient",
-        "dtype": "float32",
     },
     "lcm": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 2.0)},
     "lcm_lora": {"teacher_steps": 48, "stride": 4, "guidance": (1.0, 2.0), "rank": 64},

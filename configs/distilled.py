@@ -106,6 +106,8 @@ def distilled(
     design = DESIGN if name in DRAFT_REFINE else TERMS if name == "step" else {}
     if name in ("consistency_distillation", "consistency_training"):
         design = PERCEPTUAL
+    if name == "consistency_training":
+        design = design | {"dtype": "float32"}  # bfloat16 rounds away what neighbours differ in
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
     spaced = {"spacing": spacing} if name in ROUNDS else {}

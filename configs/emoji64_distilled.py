@@ -50,7 +50,6 @@ METHODS = {
         "proposal": "log_normal",
         "distance": "pseudo_huber",
         "target": "stop_gradient",
-        "dtype": "float32",
     },
     "lcm": {"teacher_steps": 48, "stride": 4, "guidance": GUIDANCE},
     "lcm_lora": {"teacher_steps": 48, "stride": 4, "guidance": GUIDANCE, "rank": 64},
