@@ -16,7 +16,6 @@ from drf_jax.evaluation.score import check_metrics
 from drf_jax.sampling.grid import check_name as check_grid
 from drf_jax.sampling.loops import Loop
 from drf_jax.sampling.method import Method
-from drf_jax.sampling.transition import FORMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,15 +72,17 @@ class EvaluateDistilled(Evaluate):
 
 @dataclasses.dataclass(frozen=True)
 class Hybrid:
-    """Draft–refine sampling in which the student drafts and its teacher refines: a row for each number of rounds, of
-    two sequential calls each; a round takes ``drafts`` + 1 steps. ``row`` is what comes before the number of calls,
-    ``grid`` the student's own unless given, and ``relaxation`` the factor ω of `drf_jax.sampling.distilled`."""
+    """Draft–refine sampling in which the student drafts and its teacher refines (`drf_jax.sampling.distilled`): a row
+    for each number of rounds, of two sequential calls each; a round takes ``drafts`` + 1 steps.
+
+    ``row`` is what comes before the number of calls, ``grid`` the student's own unless given, and ``relaxation`` the
+    factor ω of the last step.
+    """
 
     rounds: tuple[int, ...]
     drafts: int
     row: str = "hybrid"
     grid: str = ""
-    form: str = "data"
     relaxation: float = 1.0
 
     def __post_init__(self):
@@ -95,7 +96,6 @@ class Hybrid:
         if self.grid:
             with naming(path):
                 check_grid(self.grid)
-        choose(dict.fromkeys(FORMS), self.form, f"{path}.form")
         if min(self.rounds, default=1) < 1:
             raise UserError(f"{path}.rounds = {self.rounds}: must be numbers of at least 1")
 

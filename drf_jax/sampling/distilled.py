@@ -1,4 +1,4 @@
-"""Drafts of a distilled network, for another one to refine: the drafter slot of a hybrid.
+"""Hybrids: a distilled network drafts, and its teacher refines.
 
 A network that was distilled for few steps predicts where the trajectory ends, or the straight line to where its own
 next step does, not the mean of where it might, so its skips reach further. Yet it is not the network whose trajectory
@@ -6,42 +6,43 @@ is wanted, so that a round that began with its step would begin wrong. The refin
 t_0 as one more state, which costs no call:
 
     p = f(x, t_0),    d_j = S(p, t_j)                                            the student's call
-    p_0, p_1 … p_K = g(x, d_1 … d_K)                                             the refiner's call
+    p_0, p_1 … p_K = g(x, d_1 … d_K)                                             the teacher's call
     r_1 = S̃(x, p_0, t_0 → t_1),  r_{j+1} = S̃(r_j, p_j, t_j → t_{j+1})
 
-so every step is the refiner's, the first one exactly the serial sampler's, and a round takes K + 1 steps for two
+so every step is the teacher's, the first one exactly the serial sampler's, and a round takes K + 1 steps for two
 sequential calls.
 
-The walk ends at the refiner's x0 at the last draft, which knows of the image what the student said, x_S, under the
-noise of t_K. As a step from there towards a denoised image it may be too short: over-relaxation takes it ω > 1 times
-(ω = 1: as it is),
+In data form the last round's image is the teacher's x0 at its last draft alone, p_K.x0, so that draft is all that the
+teacher evaluates there. It knows of the image what the student said, p.x0, under the noise of t_K. As a step from there
+towards a denoised image it may be too short: over-relaxation takes it ω > 1 times (ω = 1: as it is),
 
-    x_S + ω (x − x_S),      x_S = p.x0 of the last round                                               (1)
-
+    p.x0 + ω (p_K.x0 − p.x0)                                                                           (1)
 """
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike
+from drf_jax.process.schedule import Process
+from drf_jax.sampling import driffusion
+from drf_jax.sampling.loops import COMPILED, Loop
+from drf_jax.sampling.refine import ParallelRefiner
+from drf_jax.sampling.result import Result
 from drf_jax.sampling.transition import skip
-from drf_jax.typing import State
+from drf_jax.typing import Cond, State
 
-
-def relaxed(factor: float, x: State, x0: State) -> State:
-    """Equation (1), for an image x and the drafter's x0 of its last round."""
-    return x if factor == 1 else x0 + factor * (x - x0)
+FORM = "data"
 
 
 @pytree.register
 @dataclasses.dataclass(frozen=True)
 class DistilledDrafter:
-    """Its memory is the x0 that it predicted last, ``[b, *state]``."""
-
     denoiser: DenoiserLike
     calls: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
@@ -51,11 +52,64 @@ class DistilledDrafter:
     anchored: ClassVar[bool] = True
 
     def start(self, x, t, cond):
-        return jnp.zeros_like(x)
+        return ()
 
     def __call__(self, process, memory, x, times, cond):
         p = self.denoiser(x, times[0], cond)
-        return jax.vmap(lambda u: skip(process, p, u))(times[1:]), p.x0
+        return jax.vmap(lambda u: skip(process, p, u))(times[1:]), memory
 
     def remember(self, memory, times, predictions):
         return memory
+
+
+@functools.partial(jax.jit, static_argnames=("process",))
+def last_round(
+    process: Process,
+    student: DenoiserLike,
+    teacher: DenoiserLike,
+    x: State,
+    t: float | jax.Array,
+    last: float | jax.Array,
+    relaxation: float | jax.Array,
+    cond: Cond = None,
+) -> State:
+    """Equation (1): the image of a round from x at t whose last draft is at ``last``."""
+    at = lambda time: jnp.full(len(x), time, x.dtype)
+    p = student(x, at(t), cond)
+    image = teacher(skip(process, p, at(last)), at(last), cond).x0
+    return p.x0 + relaxation * (image - p.x0)
+
+
+def cost(rounds: driffusion.Rounds) -> tuple[int, int]:
+    """(sequential calls, network evaluations) of a sample."""
+    count = len(rounds.times)
+    return 2 * count, (count - 1) * (rounds.drafts + 2) + 2
+
+
+def sample(
+    student: DenoiserLike,
+    teacher: DenoiserLike,
+    process: Process,
+    rounds: driffusion.Rounds,
+    x: State,
+    cond: Cond = None,
+    relaxation: float = 1.0,
+    loop: Loop = COMPILED,
+) -> Result:
+    """Sample by rounds of a student's drafts and its teacher's predictions, from x ``[b, *state]`` at the grid's start.
+
+    Args:
+      student, teacher: pytrees.
+      rounds: from `drf_jax.sampling.driffusion.make_rounds`, with the ``extra_steps`` of a `DistilledDrafter`.
+      cond: conditioning with a leading batch axis, passed on untouched.
+      relaxation: ω of equation (1).
+      loop: compiled or Python (`drf_jax.sampling.loops`).
+    """
+    before = dataclasses.replace(rounds, times=rounds.times[:-1])
+    if len(before.times):
+        slots = DistilledDrafter(student), ParallelRefiner(teacher)
+        x = driffusion.sample(*slots, process, before, x, cond, FORM, loop=loop).x
+    t, *_, last, _ = np.asarray(rounds.times[-1], x.dtype)
+    x = last_round(process, student, teacher, x, t, last, relaxation, cond)
+    calls, evaluations = (jnp.full(len(x), n, jnp.int32) for n in cost(rounds))
+    return Result(x, calls, evaluations)

@@ -46,7 +46,6 @@ from drf_jax.typing import Cond, Drafts, State
 
 Nodes = Float[Array | np.ndarray, "nodes"]
 """Times of one round: the anchor, then one per step."""
-Finish = Callable[[State, Any], State]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +239,6 @@ def sample(
     tolerance: float | None = None,
     loop: Loop = COMPILED,
     record: bool = False,
-    finish: Finish = lambda x, memory: x,
 ) -> Result:
     """Sample by draft–refine rounds from x ``[b, *state]`` at the grid's start.
 
@@ -253,7 +251,6 @@ def sample(
       tolerance: a sample stops refining once its largest draft–refine error of the round is at most this.
       loop: compiled or Python (`drf_jax.sampling.loops`).
       record: also return all drafts and refined states.
-      finish: what becomes of the state in which the last round ends, given the drafter's memory after it.
 
     Raises:
       UserError: unknown form, or refinements outside 1 … the states of a call.
@@ -280,9 +277,8 @@ def sample(
     times = np.asarray(rounds.times, x.dtype)
     last_interior = rounds.last_interior
     memory = start(drafter, x, times[0], cond)
-    (x, memory), trace = loop.scan(body, (x, memory), times)
+    (x, _), trace = loop.scan(body, (x, memory), times)
     initial = (drafter.initial_calls, drafter.initial_evaluations)
     drafting = (drafter.calls, drafter.evaluations)
     states = evaluated(drafter, k)
-    bills = bill(trace.refinements, initial, drafting, states)
-    return Result(finish(x, memory), *bills, trace)
+    return Result(x, *bill(trace.refinements, initial, drafting, states), trace)

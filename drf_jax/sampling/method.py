@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.process.gaussian import prior
 from drf_jax.process.schedule import Process
-from drf_jax.sampling import driffusion, multistep, paradigms, serial, srds
+from drf_jax.sampling import distilled, driffusion, multistep, paradigms, serial, srds
 from drf_jax.sampling.draft import Drafter
 from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.loops import COMPILED, Loop
@@ -156,14 +156,34 @@ def driffusion_method(
     mode: str,
     refinements: int = 1,
     tolerance: float | None = None,
-    finish: driffusion.Finish = lambda x, memory: x,
 ) -> Method:
     rounds = driffusion.make_rounds(grid, drafts, drafter.extra_steps)
 
     def run(slots, x, keys, cond):
-        options = {"refinements": refinements, "tolerance": tolerance, "loop": loop}
-        return driffusion.sample(*slots, process, rounds, x, cond, form, **options, finish=finish)
+        options = (form, refinements, tolerance, loop)
+        return driffusion.sample(*slots, process, rounds, x, cond, *options)
 
     most = driffusion.cost(drafter, rounds, refinements)
     slots, facts = (drafter, refiner), {"drafts": drafts, "mode": mode}
     return counted(name, run, slots, process, grid, loop, most, tolerance, **facts)
+
+
+def hybrid_method(
+    name: str,
+    student: DenoiserLike,
+    teacher: DenoiserLike,
+    process: Process,
+    grid: Grid,
+    drafts: int,
+    relaxation: float,
+    loop: Loop,
+) -> Method:
+    extra_steps = distilled.DistilledDrafter.extra_steps
+    rounds = driffusion.make_rounds(grid, drafts, extra_steps)
+
+    def run(networks, x, keys, cond):
+        return distilled.sample(*networks, process, rounds, x, cond, relaxation, loop)
+
+    parallel = drafts if len(rounds.times) > 1 else 1  # the last round needs one draft only
+    networks, facts = (student, teacher), {"drafts": parallel, "mode": "hybrid"}
+    return counted(name, run, networks, process, grid, loop, distilled.cost(rounds), None, **facts)

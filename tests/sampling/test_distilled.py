@@ -1,7 +1,6 @@
-"""A hybrid's drafter: what a round costs, and that nothing but the drafts is the student's."""
+"""Hybrids: what they cost, that nothing but the drafts is the student's, and how far the last step goes."""
 
 import dataclasses
-import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +9,8 @@ import pytest
 from drf_jax import pytree
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import VE, CosineVP
-from drf_jax.sampling import driffusion, serial
-from drf_jax.sampling.distilled import DistilledDrafter, relaxed
+from drf_jax.sampling import distilled, driffusion, serial
+from drf_jax.sampling.distilled import DistilledDrafter
 from drf_jax.sampling.loops import COMPILED, PYTHON
 from drf_jax.sampling.refine import ParallelRefiner
 from drf_jax.sampling.step import DDIM
@@ -46,13 +45,6 @@ def test_m_refinements_make_m_states_the_teachers_whatever_is_drafted(setting, p
     np.testing.assert_allclose(found.x, exact[-1], atol=1e-9)
 
 
-def test_the_image_is_the_teachers_x0_at_the_last_draft(setting):
-    teacher, _, grid, x = made = setting()
-    found = run(*made)
-    last, t = found.trace.drafts[-1, -1], jnp.full(len(x), grid[-2])
-    np.testing.assert_allclose(found.x, teacher(last, t).x0, atol=1e-9)
-
-
 def test_both_loops_sample_the_same(setting):
     made = setting()
     np.testing.assert_allclose(run(*made).x, run(*made, loop=PYTHON).x, atol=1e-12)
@@ -73,20 +65,30 @@ def test_a_round_is_two_calls_and_evaluates_the_anchor_twice(setting):
     assert set(found.network_evaluations.tolist()) == {rounds * (1 + 1 + K)}
 
 
-def test_a_factor_goes_so_many_times_as_far():
-    x, x0 = jnp.array([[3.0, 1.0]]), jnp.array([[1.0, 2.0]])
-    assert relaxed(1.0, x, x0) is x
-    np.testing.assert_allclose(relaxed(1.5, x, x0), [[4.0, 0.5]])
-    np.testing.assert_allclose(relaxed(0.5, x, x0), [[2.0, 1.5]])
+def hybrid(student, teacher, process, grid, x, **more):
+    rounds = driffusion.make_rounds(grid, K, DistilledDrafter.extra_steps)
+    return distilled.sample(student, teacher, process, rounds, x, **more)
 
 
 @pytest.mark.parametrize("loop", [COMPILED, PYTHON], ids=["compiled", "python"])
 @pytest.mark.parametrize("rounds", [1, 3])
-def test_relaxation_starts_from_the_drafter_s_x0_of_the_last_round(setting, loop, rounds):
+def test_the_last_round_needs_one_draft_only(setting, loop, rounds):
+    teacher, _, grid, x = made = setting(steps=rounds * (K + 1))
+    whole = run(*made)
+    found = hybrid(Wrong(), *made, loop=loop)
+    np.testing.assert_allclose(found.x, whole.x, atol=1e-9)
+    last, t = whole.trace.drafts[-1, -1], jnp.full(len(x), grid[-2])
+    np.testing.assert_allclose(found.x, teacher(last, t).x0, atol=1e-9)
+    assert set(found.sequential_calls.tolist()) == {2 * rounds}
+    assert set(found.network_evaluations.tolist()) == {(rounds - 1) * (K + 2) + 2}
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_relaxation_starts_from_the_student_s_x0_of_the_last_round(setting, rounds):
     teacher, _, grid, x = made = setting(steps=rounds * (K + 1))
     plain = run(*made, student=teacher)
     anchor = plain.trace.refined[-2, -1] if rounds > 1 else x
     said = teacher(anchor, jnp.full(len(x), grid[-K - 2])).x0
-    found = run(*made, student=teacher, loop=loop, finish=functools.partial(relaxed, 1.6))
-    np.testing.assert_allclose(found.x, said + 1.6 * (plain.x - said), atol=1e-9)
-    np.testing.assert_array_equal(found.sequential_calls, plain.sequential_calls)
+    for factor in (0.5, 1.6):
+        found = hybrid(teacher, *made, relaxation=factor)
+        np.testing.assert_allclose(found.x, said + factor * (plain.x - said), atol=1e-9)

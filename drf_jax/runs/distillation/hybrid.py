@@ -2,24 +2,19 @@
 
 The drafter slot of draft–refine sampling is filled with a network that was distilled for few steps
 (`drf_jax.sampling.distilled`). Nothing is trained for it: K drafts cost one call of the student, and one parallel call
-of the teacher mends them. Where that is the last round its x0 at the last draft is the image, in data form, or what
-``relaxation`` makes of it: with one round the other drafts have no part in it.
+of the teacher mends them.
 """
-
-import functools
 
 from drf_jax import build
 from drf_jax.config import plain
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.process.schedule import Process
-from drf_jax.sampling.distilled import DistilledDrafter, relaxed
 from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.loops import Loop
-from drf_jax.sampling.method import Method, driffusion_method
-from drf_jax.sampling.refine import ParallelRefiner
+from drf_jax.sampling.method import Method, hybrid_method
 
 
-def hybrid_method(
+def method_of(
     rounds: int,
     spec: build.Hybrid,
     student: DenoiserLike,
@@ -29,18 +24,8 @@ def hybrid_method(
     loop: Loop,
 ) -> Method:
     """``ROW-<sequential calls>``, two calls a round; ``grid`` are the times of its steps."""
-    return driffusion_method(
-        name=f"{spec.row}-{2 * rounds}",
-        drafter=DistilledDrafter(student),
-        refiner=ParallelRefiner(teacher),
-        process=process,
-        grid=grid,
-        drafts=spec.drafts,
-        form=spec.form,
-        loop=loop,
-        mode="hybrid",
-        finish=functools.partial(relaxed, spec.relaxation),
-    )
+    name, options = f"{spec.row}-{2 * rounds}", (spec.drafts, spec.relaxation)
+    return hybrid_method(name, student, teacher, process, grid, *options, loop)
 
 
 def hybrid_identity(spec: build.EvaluateDistilled) -> dict:

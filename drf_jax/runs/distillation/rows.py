@@ -9,7 +9,7 @@ from drf_jax import build
 from drf_jax.config import read
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
-from drf_jax.runs.distillation.hybrid import hybrid_method
+from drf_jax.runs.distillation.hybrid import method_of
 from drf_jax.runs.distillation.stage import Setting, Stage
 from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method
@@ -76,7 +76,7 @@ def hybrids(
         student = stage.denoiser(params[number], spec.guidance)
         grid = times_of(stage, rounds, options, teacher.denoiser.process)
         slots = student, refiner, teacher.denoiser.process, grid, setting.loop
-        made.append((hybrid_method(rounds, options, *slots), number))
+        made.append((method_of(rounds, options, *slots), number))
     return made
 
 
