@@ -74,7 +74,7 @@ class Student:
     @property
     def row(self) -> str:
         """What its hybrids are called before the number of calls."""
-        return self.config["evaluate"]["hybrid"]["row"]
+        return self.config["evaluate"]["hybrid"].get("row", build.Hybrid.row)
 
 
 def read_student(folder: str, bench: Bench) -> Student:
