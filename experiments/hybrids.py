@@ -163,6 +163,9 @@ def run(given: argparse.Namespace, command: str) -> None:
     if not given.students:
         raise UserError("--students: name the folder of a distilled run")
     bench = dataclasses.replace(bench_of(given, "hybrids"), seed=given.seed)
+    if given.metrics:
+        metrics = tuple(given.metrics.split(","))
+        bench = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, metrics=metrics))
     students = [read_student(folder, bench) for folder in given.students.split(",")]
     facts = {
         "samples": bench.spec.samples,
@@ -184,6 +187,7 @@ def main(given: list[str]) -> int:
     parser.add_argument("--grids", default=OWN, help=f"with commas; {OWN} is the student's")
     parser.add_argument("--relaxations", default="1,1.5", help="with commas")
     parser.add_argument("--seed", type=int, default=0, help="of the noises")
+    parser.add_argument("--metrics", default="", help="with commas; config.evaluate's unless given")
     try:
         run(parser.parse_args(given), shlex.join(["python", "experiments/hybrids.py", *given]))
     except UserError as error:

@@ -84,6 +84,19 @@ def test_a_wrong_flag_is_told_before_anything_is_loaded(hybrids, flags, said, ca
     assert said in capsys.readouterr().err
 
 
+def test_the_table_goes_on_where_it_stopped(hybrids, bench, student, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hybrids, "bench_of", lambda given, folder: bench)
+    monkeypatch.setattr(hybrids, "read_student", lambda folder, bench: student(folder))
+    words = ["--students=lcm", "--rounds=1", "--metrics=fd", "--seed=1", f"--out={tmp_path}"]
+    assert hybrids.main(words) == 0
+    assert "| lcm | hybrid-lcm-2 | 2 | 2 | 3 | own | 1.5 |" in capsys.readouterr().out
+    refuse = lambda *args: pytest.fail("made again")
+    monkeypatch.setattr(hybrids, "hybrid_row", refuse)
+    assert hybrids.main(words) == 0
+    assert hybrids.main([*words, "--metrics=fid"]) == 2
+    assert "fid" in capsys.readouterr().err
+
+
 def test_factors_are_numbers(hybrids):
     assert hybrids.factors("1,1.5") == [1.0, 1.5]
     with pytest.raises(UserError, match="--relaxations 1,x: must be numbers with commas"):
