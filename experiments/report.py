@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from report_depths import depths
 from report_real_time import calls, parts, samplers
 from report_scale import draft_parallel, train_scaling
 from report_seeds import seeds
@@ -297,6 +298,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
         for data in DATA
         for marker, file, make in (
             (f"rivals_{data}", f"rivals_{data}.json", rivals),
+            (f"depths_{data}", f"rivals_{data}.json", lambda r: plain_table(depths(r))),
             (f"ablations_{data}", f"ablations/{data}.json", ablations),
             (f"ablations_{data}_calls2", f"ablations/{data}_calls2.json", ablations),
             (f"ablations_{data}_calls8", f"ablations/{data}_calls8.json", ablations),

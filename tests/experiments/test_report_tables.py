@@ -216,3 +216,17 @@ def test_seeds_that_are_no_repetition_are_refused(report, root, capsys):
     path.write_text(path.read_text().replace('"samples": 16', '"samples": 32'))
     assert report.main(check=False, root=root) == 1
     assert "step-4, seed 1: samples is 32, not 16" in capsys.readouterr().err
+
+
+def test_families_stand_against_calls(report):
+    of = lambda name, calls, fd: row(method=f"{name}-{calls}", sequential_calls=calls, fd=fd)
+    made = [of("ddim", 48, 2.0), of("ddim", 4, 9.0), of("lcm", 1, 5.0), of("lcm", 4, 3.5)]
+    made += [of("paradigms-window", 6.5, 1.0), of("hybrid-lcm", 4, 2.456), of("ddim", 1, 60.0)]
+    made += [row(method="lcm-short-4", sequential_calls=4, fd=4.5)]
+    assert report.depths({"rows": made}) == [
+        ["FD", "1 call", "2 calls", "4 calls", "8 calls"],
+        ["ddim", "60", "–", "9", "–"],
+        ["lcm", "**5**", "–", "3.5", "–"],
+        ["hybrid-lcm", "–", "–", "**2.46**", "–"],
+        ["ddim in 48 calls: 2", "", "", "", ""],
+    ]
