@@ -8,8 +8,8 @@ CALLS = (1, 2, 4, 8)
 
 
 def depths(results: dict[str, Any]) -> list[list[Any]]:
-    """A line a family with a row of 1, 2, 4 or 8 calls, the lowest FD of each number bold; the last line is DDIM's in the
-    most calls."""
+    """A line a family with a row of 1, 2, 4 or 8 calls, the lowest FD of each number bold; the last line is DDIM's in
+    the most calls."""
     made = results["rows"]
     own = max(
         (r for r in made if family(r["method"]) == "ddim"), key=lambda r: r["sequential_calls"]
