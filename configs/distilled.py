@@ -107,7 +107,7 @@ def distilled(
     if name in ("consistency_distillation", "consistency_training"):
         design = PERCEPTUAL
     if name == "consistency_training":
-        design = design | {"dtype": "float32"}  # bfloat16 rounds away what neighbours differ in
+        design = design | {"dtype": "float32"}  # bfloat16 may round away what neighbours differ in
     if name == "draft_refine_anchored":
         design = design | {"reference": "draft"}
     spaced = {"spacing": spacing} if name in ROUNDS else {}

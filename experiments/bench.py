@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -85,7 +86,7 @@ class Bench:
             root_key(self.seed, SAMPLE),
             np.arange(count),
             data.image_shape,
-            lambda index: condition_of(data, index),
+            lambda index: jax.tree.map(jnp.asarray, condition_of(data, index)),
             batch_size,
         )
 

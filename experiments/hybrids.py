@@ -10,7 +10,7 @@ is trained. A ``--seed`` other than a table's has other noises, so that what is 
 
 Samples, features and metrics are ``config.evaluate`` of the teacher's run, or of ``--config``; `rmse_to_teacher` is the
 distance to DDIM on the teacher's own grid. Writes ``results/hybrids_<data>.json`` row by row, so that a run that was
-killed goes on, and prints the table.
+killed goes on with the same flags (other flags begin another table), and prints the table.
 """
 
 import argparse
@@ -34,12 +34,14 @@ from drf_jax.config import plain
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import markdown_table
 from drf_jax.runs.distil import load_stages
+from drf_jax.runs.distillation.features import judge_of
 from drf_jax.runs.distillation.rows import hybrids
 from drf_jax.runs.distillation.stage import Setting, Stage
 from drf_jax.runs.evaluate import fingerprint
 from drf_jax.runs.teacher import parameter_hash, teacher_method
 from drf_jax.sampling.grid import check_name
 from drf_jax.sampling.loops import PYTHON
+from drf_jax.sampling.method import Method
 from drf_jax.typing import Params
 from drf_jax.workdir import read_config
 
@@ -49,7 +51,6 @@ SHOWN = {
     "method": "method",
     "sequential_calls": "calls",
     "network_evaluations": "evaluations",
-    "drafts": "K",
     "grid": "grid",
     "relaxation": "ω",
     "fd": "FD",
@@ -78,11 +79,20 @@ class Student:
 
 
 def read_student(folder: str, bench: Bench) -> Student:
-    """Raises: UserError: it is no run of a student that drafts, or of another teacher."""
+    """A run's student.
+
+    Raises:
+      UserError: it is no run of a student that drafts, or of another teacher, or its training looked through the
+        classifier that its samples would be scored with.
+    """
     config = read_config(folder)
     setting, stages, params = load_stages(config, Path(folder), bench.teacher)
     if not config["evaluate"].get("hybrid"):
         raise UserError(f"--students {folder}: {config['method']['name']} drafts for no teacher")
+    if judge_of(Path(folder)) == bench.extractor.weights_sha256:
+        raise UserError(
+            f"--students {folder}: its training looked through the classifier of --features; choose another"
+        )
     setting = dataclasses.replace(setting, loop=PYTHON)
     return Student(Path(folder), config, setting, stages, params)
 
@@ -95,36 +105,33 @@ def solution(bench: Bench) -> Float[np.ndarray, "n *state"]:
 
 
 def hybrid_row(bench: Bench, student: Student, options: build.Hybrid) -> Made:
-    spec = dataclasses.replace(
-        build.evaluate(student.config), hybrid=dataclasses.asdict(options), guidance=1.0
-    )
-    [(method, _)] = hybrids(spec, student.setting, student.stages, student.params)
+    method = method_of(student, options)
     made = bench.made_by(method.sampler, bench.spec.samples, bench.spec.batch_size)
     facts = {
-        "ablation": student.folder.name,
+        "ablation": f"{student.folder.name}, K = {options.drafts}",
         "sequential_calls": method.sequential_calls,
         "network_evaluations": method.network_evaluations,
-        "drafts": options.drafts,
+        "drafts": method.drafts,
         "grid": options.grid or OWN,
         "relaxation": options.relaxation,
     }
     return bench.row(made, solution(bench), method=method.name, **facts), {}
 
 
-def possible(student: Student, options: build.Hybrid) -> bool:
-    """Whether the student drafts so many rounds, and they end where its own steps do."""
-    try:
-        spec = dataclasses.replace(
-            build.evaluate(student.config), hybrid=dataclasses.asdict(options), guidance=1.0
-        )
-        hybrids(spec, student.setting, student.stages, student.params)
-    except UserError:
-        return False
-    return True
+def method_of(student: Student, options: build.Hybrid) -> Method:
+    """Raises: UserError: the student drafts for other numbers of rounds, or they end where its own steps do not."""
+    hybrid = dataclasses.asdict(options)
+    spec = dataclasses.replace(build.evaluate(student.config), hybrid=hybrid, guidance=1.0)
+    [(method, _)] = hybrids(spec, student.setting, student.stages, student.params)
+    return method
 
 
 def every_job(bench: Bench, students: Sequence[Student], given: argparse.Namespace) -> list[Job]:
-    """A job for every combination that is possible; what is not is said."""
+    """A job for every combination that is possible; what is not is said.
+
+    Raises:
+      UserError: none is.
+    """
     jobs = []
     asked = itertools.product(
         students,
@@ -140,12 +147,17 @@ def every_job(bench: Bench, students: Sequence[Student], given: argparse.Namespa
         label = (
             f"{student.folder.name}, {2 * rounds} calls, K = {drafts}, {grid}, ω = {relaxation:g}"
         )
-        if not possible(student, options):
-            print(f"hybrids: left out, not possible: {label}", file=sys.stderr)
+        try:
+            method_of(student, options)
+        except UserError as error:
+            print(f"hybrids: left out: {label}: {error}", file=sys.stderr)
             continue
         networks = [parameter_hash(params) for params in student.params]
-        mark = fingerprint(bench.mark, networks, dataclasses.asdict(options))
+        told = student.folder.name, networks, dataclasses.asdict(options)
+        mark = fingerprint(bench.mark, *told)
         jobs.append(Job(label, mark, functools.partial(hybrid_row, bench, student, options)))
+    if not jobs:
+        raise UserError("no hybrid that is asked for is possible")
     return jobs
 
 

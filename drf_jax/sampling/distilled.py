@@ -12,9 +12,10 @@ t_0 as one more state, which costs no call:
 so every step is the teacher's, the first one exactly the serial sampler's, and a round takes K + 1 steps for two
 sequential calls.
 
-In data form the last round's image is the teacher's x0 at its last draft alone, p_K.x0, so that draft is all that the
-teacher evaluates there. It knows of the image what the student said, p.x0, under the noise of t_K. As a step from there
-towards a denoised image it may be too short: over-relaxation takes it ω > 1 times (ω = 1: as it is),
+In data form the last round's image is the teacher's x0 at its last draft alone, p_K.x0, so that draft (the last before
+the grid's end) is all that the teacher evaluates there. It knows of the image what the student said, p.x0, under the
+noise of t_K. As a step from there towards a denoised image it may be too short: over-relaxation takes it ω > 1 times
+(ω = 1: as it is),
 
     p.x0 + ω (p_K.x0 − p.x0)                                                                           (1)
 """
@@ -109,7 +110,7 @@ def sample(
     if len(before.times):
         slots = DistilledDrafter(student), ParallelRefiner(teacher)
         x = driffusion.sample(*slots, process, before, x, cond, FORM, loop=loop).x
-    t, *_, last, _ = np.asarray(rounds.times[-1], x.dtype)
+    t, last = np.asarray([rounds.times[-1, 0], rounds.last_interior], x.dtype)
     x = last_round(process, student, teacher, x, t, last, relaxation, cond)
     calls, evaluations = (jnp.full(len(x), n, jnp.int32) for n in cost(rounds))
     return Result(x, calls, evaluations)

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from drf_jax import build
+from drf_jax.cli.main import main
 from drf_jax.configs import digits_distilled
 from drf_jax.errors import UserError
 from drf_jax.runs.distil import stages_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def test_every_combination_is_a_row(hybrids, bench, student):
     assert len({job.mark for job in jobs}) == 2 * 2 * 2 * 2 == len(jobs)
     job = next(j for j in jobs if j.label == "lcm, 4 calls, K = 2, power:2, ω = 2")
     row, _ = job.make()
-    assert (row["ablation"], row["method"]) == ("lcm", "hybrid-lcm-4")
+    assert (row["ablation"], row["method"]) == ("lcm, K = 2", "hybrid-lcm-4")
     assert (row["sequential_calls"], row["network_evaluations"], row["drafts"]) == (4, 6, 2)
     assert (row["grid"], row["relaxation"], row["seed"]) == ("power:2", 2.0, 1)
     assert np.isfinite(row["fd"]) and row["rmse_to_teacher"] > 0
@@ -69,7 +72,10 @@ def test_what_a_student_does_not_draft_is_left_out_and_said(hybrids, bench, stud
     [job] = hybrids.every_job(bench, [step], asked)
     assert job.label == "step, 8 calls, K = 2, own, ω = 1"
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 3 and all("left out, not possible: step, " in line for line in said)
+    assert len(said) == 3 and all(line.startswith("hybrids: left out: step, ") for line in said)
+    assert "rounds: 2 is not possible for this student; choose among [4]" in said[0]
+    with pytest.raises(UserError, match="no hybrid that is asked for is possible"):
+        hybrids.every_job(bench, [step], given(rounds="2"))
 
 
 @pytest.mark.parametrize(
@@ -89,12 +95,33 @@ def test_the_table_goes_on_where_it_stopped(hybrids, bench, student, tmp_path, m
     monkeypatch.setattr(hybrids, "read_student", lambda folder, bench: student(folder))
     words = ["--students=lcm", "--rounds=1", "--metrics=fd", "--seed=1", f"--out={tmp_path}"]
     assert hybrids.main(words) == 0
-    assert "| lcm | hybrid-lcm-2 | 2 | 2 | 3 | own | 1.5 |" in capsys.readouterr().out
+    assert "| lcm, K = 3 | hybrid-lcm-2 | 2 | 2 | own | 1.5 |" in capsys.readouterr().out
     refuse = lambda *args: pytest.fail("made again")
     monkeypatch.setattr(hybrids, "hybrid_row", refuse)
     assert hybrids.main(words) == 0
     assert hybrids.main([*words, "--metrics=fid"]) == 2
     assert "fid" in capsys.readouterr().err
+
+
+def test_a_run_that_names_no_row_has_the_default(student):
+    made = student("consistency_distillation")
+    del made.config["evaluate"]["hybrid"]["row"]
+    assert made.row == "hybrid"
+
+
+@pytest.mark.slow
+def test_a_trained_run_is_read(hybrids, demo, tmp_path, capsys):
+    config, teacher, run = "digits_distilled.py:method=step,smoke", demo / "teacher", tmp_path / "a"
+    words = ["train", "--config", str(ROOT / "configs" / config), "--workdir", str(run)]
+    assert main([*words, f"--config.teacher={teacher}"]) == 0
+    words = [f"--teacher={teacher}", f"--students={run}", "--smoke", f"--out={tmp_path}"]
+    assert hybrids.main([*words, "--rounds=4", "--metrics=fd"]) == 0
+    assert "| a, K = 3 | hybrid-step-8 | 8 | 17 | own | 1 |" in capsys.readouterr().out
+    assert (tmp_path / "results" / "hybrids_digits.json").exists()
+    assert hybrids.main([*words, "--rounds=2"]) == 2
+    words[1] = f"--students={demo / 'learned-4'}"
+    assert hybrids.main(words) == 2
+    assert "drafts for no teacher" in capsys.readouterr().err
 
 
 def test_factors_are_numbers(hybrids):

@@ -100,6 +100,10 @@ def test_consistency_training_computes_in_its_own_dtype(teacher):
     np.testing.assert_array_equal(ends[""], ends["float32"])
     rounding = np.abs(ends["bfloat16"] - ends["float32"])
     assert 1e-4 < rounding.max() < 0.1
+    config.method.dtype = "bfloat16"
+    _, (stage,) = stages_of(config, teacher)
+    assert stage.pair.student.network.backbone.dtype == "bfloat16"
+    assert stage.pair.teacher.network.backbone.dtype == "float32"
     config.method.dtype = "float8"
     with pytest.raises(UserError, match=r"method\.dtype.*float8.*bfloat16.*float32"):
         stages_of(config, teacher)

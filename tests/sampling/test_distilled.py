@@ -85,10 +85,26 @@ def test_the_last_round_needs_one_draft_only(setting, loop, rounds):
 
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_relaxation_starts_from_the_student_s_x0_of_the_last_round(setting, rounds):
-    teacher, _, grid, x = made = setting(steps=rounds * (K + 1))
-    plain = run(*made, student=teacher)
-    anchor = plain.trace.refined[-2, -1] if rounds > 1 else x
-    said = teacher(anchor, jnp.full(len(x), grid[-K - 2])).x0
+    made = setting(steps=rounds * (K + 1))
+    plain = run(*made)
     for factor in (0.5, 1.6):
-        found = hybrid(teacher, *made, relaxation=factor)
-        np.testing.assert_allclose(found.x, said + factor * (plain.x - said), atol=1e-9)
+        found = hybrid(Wrong(), *made, relaxation=factor)
+        np.testing.assert_allclose(found.x, 0.7 + factor * (plain.x - 0.7), atol=1e-9)
+
+
+def test_relaxation_starts_where_the_student_was_asked_last(setting):
+    teacher, _, grid, x = made = setting(steps=3 * (K + 1))
+    plain = run(*made, student=teacher)
+    anchor, t = plain.trace.refined[-2, -1], jnp.full(len(x), grid[-K - 2])
+    said = teacher(anchor, t).x0
+    found = hybrid(teacher, *made, relaxation=1.6)
+    np.testing.assert_allclose(found.x, said + 1.6 * (plain.x - said), atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [5, 6, 7])
+def test_a_last_round_that_repeats_the_grid_s_end_has_fewer_drafts(setting, steps):
+    teacher, *_ = made = setting(steps=steps)
+    # Where the round is one step, the draft is the anchor: of a student whose x0 and ε are those of its state.
+    student = teacher if steps == 5 else Wrong()
+    expected = run(*made, student=student)
+    np.testing.assert_allclose(hybrid(student, *made).x, expected.x, atol=1e-9)

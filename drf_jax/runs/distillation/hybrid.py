@@ -5,8 +5,10 @@ The drafter slot of draft–refine sampling is filled with a network that was di
 of the teacher mends them.
 """
 
+import dataclasses
+
 from drf_jax import build
-from drf_jax.config import plain
+from drf_jax.config import plain, read
 from drf_jax.denoiser import DenoiserLike
 from drf_jax.process.schedule import Process
 from drf_jax.sampling.grid import Grid
@@ -30,4 +32,5 @@ def method_of(
 
 def hybrid_identity(spec: build.EvaluateDistilled) -> dict:
     """What a hybrid's samples depend on besides its networks and the student's method."""
-    return plain(spec.hybrid) | {"drafter": "distilled"}
+    asked = dataclasses.asdict(read(build.Hybrid, spec.hybrid, "config.evaluate.hybrid"))
+    return plain(asked) | {"drafter": "distilled", "last_round": "one draft"}
