@@ -24,9 +24,8 @@ from drf_jax.config import naming, plain
 from drf_jax.errors import UserError
 from drf_jax.runs.distillation import Setting, Stage, make_stages
 from drf_jax.runs.distillation.features import judge_of
-from drf_jax.runs.distillation.hybrid import hybrid_identity
 from drf_jax.runs.distillation.players import student_of
-from drf_jax.runs.distillation.rows import rows
+from drf_jax.runs.distillation.rows import hybrid_identity, rows
 from drf_jax.runs.distillation.stage import Phase
 from drf_jax.runs.keys import INIT, TRAIN, root_key
 from drf_jax.runs.source import NETWORKS, Source, check_source, note_source, noted_source

@@ -1,4 +1,7 @@
-"""The samplers of a distilled run that a config wants rows of."""
+"""The samplers of a distilled run that a config wants rows of: its students', and hybrids.
+
+In a hybrid the student drafts and its teacher refines (`drf_jax.sampling.distilled`); nothing is trained for it.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,13 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from drf_jax import build
-from drf_jax.config import read
+from drf_jax.config import plain, read
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
-from drf_jax.runs.distillation.hybrid import method_of
 from drf_jax.runs.distillation.stage import Setting, Stage
 from drf_jax.sampling.grid import Grid, make_grid
-from drf_jax.sampling.method import Method
+from drf_jax.sampling.method import Method, hybrid_method
 from drf_jax.typing import Params
 
 
@@ -75,9 +77,24 @@ def hybrids(
         stage = stages[number]
         student = stage.denoiser(params[number], spec.guidance)
         grid = times_of(stage, rounds, options, teacher.denoiser.process)
-        slots = student, refiner, teacher.denoiser.process, grid, setting.loop
-        made.append((method_of(rounds, options, *slots), number))
+        method = hybrid_method(
+            f"{options.row}-{2 * rounds}",
+            student,
+            refiner,
+            teacher.denoiser.process,
+            grid,
+            options.drafts,
+            options.relaxation,
+            setting.loop,
+        )
+        made.append((method, number))
     return made
+
+
+def hybrid_identity(spec: build.EvaluateDistilled) -> dict:
+    """What a hybrid's samples depend on besides its networks and the student's method."""
+    asked = dataclasses.asdict(read(build.Hybrid, spec.hybrid, "config.evaluate.hybrid"))
+    return plain(asked) | {"drafter": "distilled", "last_round": "one draft"}
 
 
 def times_of(stage: Stage, rounds: int, options: build.Hybrid, process: Process) -> Grid:
