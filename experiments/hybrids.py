@@ -37,7 +37,7 @@ from drf_jax.runs.distil import load_stages
 from drf_jax.runs.distillation.features import judge_of
 from drf_jax.runs.distillation.rows import hybrids
 from drf_jax.runs.distillation.stage import Setting, Stage
-from drf_jax.runs.evaluate import fingerprint
+from drf_jax.runs.evaluate import check_judge, fingerprint
 from drf_jax.runs.teacher import parameter_hash, teacher_method
 from drf_jax.sampling.grid import check_name
 from drf_jax.sampling.loops import PYTHON
@@ -89,10 +89,7 @@ def read_student(folder: str, bench: Bench) -> Student:
     setting, stages, params = load_stages(config, Path(folder), bench.teacher)
     if not config["evaluate"].get("hybrid"):
         raise UserError(f"--students {folder}: {config['method']['name']} drafts for no teacher")
-    if judge_of(Path(folder)) == bench.extractor.weights_sha256:
-        raise UserError(
-            f"--students {folder}: its training looked through the classifier of --features; choose another"
-        )
+    check_judge(f"--students {folder}", judge_of(Path(folder)), bench.extractor)
     setting = dataclasses.replace(setting, loop=PYTHON)
     return Student(Path(folder), config, setting, stages, params)
 

@@ -164,7 +164,8 @@ def evaluate(
     reference = next((m for m in methods if marks[m.name] == marks[reference.name]), reference)
 
     extractor = extractor_of(spec, workdir, data, config)
-    check_judges(trained, extractor)
+    for name, student in trained.items():
+        check_judge(name, student.judge, extractor)
     measured = measurement(spec, extractor, data)
     row_marks = {name: fingerprint(mark, measured) for name, mark in marks.items()}
 
@@ -249,14 +250,16 @@ def evaluate(
     return rows
 
 
-def check_judges(trained: Mapping[str, Trained], extractor: Extractor) -> None:
-    """Raise if a student was trained to please the feature network that would score it."""
-    for name, student in trained.items():
-        if student.judge == extractor.weights_sha256:
-            raise UserError(
-                f"{name}: its training looked through the feature network of this evaluation"
-                f" ({extractor.feature_space}, SHA-256 {student.judge[:12]}…); use another in config.evaluate.features"
-            )
+def check_judge(name: str, judge: str, extractor: Extractor) -> None:
+    """Raise if a student was trained to please the feature network that would score it.
+
+    ``judge`` is the hash of the classifier that its training looked through, if any.
+    """
+    if judge == extractor.weights_sha256:
+        raise UserError(
+            f"{name}: its training looked through the feature network of this evaluation"
+            f" ({extractor.feature_space}, SHA-256 {judge[:12]}…); use another in config.evaluate.features"
+        )
 
 
 def measurement(spec: build.Evaluate, extractor: Extractor, data: Source) -> dict[str, Any]:

@@ -48,6 +48,21 @@ def options(rivals, tmp_path):
     return rivals.Options(data="digits", seconds=2.0, smoke=True, out=tmp_path, runs=tmp_path / "r")
 
 
+@pytest.fixture(scope="module")
+def small_bench(experiment, untrained_teacher, tmp_path_factory):
+    """``small_bench(seed)``: what rows of an experiment share, 12 samples and FD."""
+
+    def make(seed=0):
+        folder = tmp_path_factory.mktemp("run") / "kept"
+        folder.mkdir()
+        config = untrained_teacher.config["evaluate"] | {"samples": 12, "batch_size": 8}
+        config |= {"metrics": ("fd",), "feature_steps": 4}
+        spec = build.evaluate({"evaluate": config})
+        return experiment("bench").Bench(untrained_teacher, spec, folder, seed)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def untrained_teacher():
     """A teacher of the digits, 6 steps, whose network predicts something all the same: it tells samplers apart."""

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from drf_jax import build
 from drf_jax.errors import UserError
 
 
@@ -13,13 +12,8 @@ def grids(experiment):
 
 
 @pytest.fixture(scope="module")
-def bench(grids, experiment, untrained_teacher, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "grids"
-    folder.mkdir()
-    config = untrained_teacher.config["evaluate"] | {"samples": 12, "batch_size": 8}
-    config |= {"metrics": ("fd",), "feature_steps": 4}
-    spec = build.evaluate({"evaluate": config})
-    return experiment("bench").Bench(untrained_teacher, spec, folder)
+def bench(grids, small_bench):
+    return small_bench()
 
 
 def test_rows_tell_grids_apart_and_the_reference_is_itself(grids, bench, tmp_path):

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 
-from drf_jax import build
 from drf_jax.cli.main import main
 from drf_jax.configs import digits_distilled
 from drf_jax.errors import UserError
@@ -22,13 +21,8 @@ def hybrids(experiment):
 
 
 @pytest.fixture(scope="module")
-def bench(hybrids, experiment, untrained_teacher, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "hybrids"
-    folder.mkdir()
-    config = untrained_teacher.config["evaluate"] | {"samples": 12, "batch_size": 8}
-    config |= {"metrics": ("fd",), "feature_steps": 4}
-    spec = build.evaluate({"evaluate": config})
-    return experiment("bench").Bench(untrained_teacher, spec, folder, seed=1)
+def bench(hybrids, small_bench):
+    return small_bench(seed=1)
 
 
 @pytest.fixture
@@ -101,6 +95,16 @@ def test_the_table_goes_on_where_it_stopped(hybrids, bench, student, tmp_path, m
     assert hybrids.main(words) == 0
     assert hybrids.main([*words, "--metrics=fid"]) == 2
     assert "fid" in capsys.readouterr().err
+
+
+def test_a_student_that_looked_through_the_judge_is_refused(hybrids, bench, student, monkeypatch):
+    lcm = student("lcm")
+    monkeypatch.setattr(hybrids, "read_config", lambda folder: lcm.config)
+    monkeypatch.setattr(hybrids, "load_stages", lambda *args: (lcm.setting, lcm.stages, lcm.params))
+    assert hybrids.read_student("a", bench).params is lcm.params
+    monkeypatch.setattr(hybrids, "judge_of", lambda folder: bench.extractor.weights_sha256)
+    with pytest.raises(UserError, match=r"--students a: its training looked through"):
+        hybrids.read_student("a", bench)
 
 
 def test_a_run_that_names_no_row_has_the_default(student):
