@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import loops
 import numpy as np
 from absl import app, flags, logging
-from measuring import Entry, Job, measure_all, typed
+from measuring import Entry, Job, device_name, measure_all, typed
 from real_size import METHODS, Make, Plan, Subject, config_subject, networks, subjects
 
 from drf_jax.cli.main import compilation_cache
@@ -248,7 +248,7 @@ def main(
     work: Iterable[Job], out: Path, config: Entry, command: str, deadline: float, resume: bool
 ) -> None:
     """Measure, saving after every measurement, and print the table."""
-    device = "_".join(jax.devices()[0].device_kind.lower().split())
+    device = device_name()
     path = out / "results" / f"latency_{device}.json"
     tables: dict[str, list[Entry]] = {"rows": [], "calls": []}
     if resume and path.exists():

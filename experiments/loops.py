@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from measuring import device_name
 
 from drf_jax import build
 from drf_jax.configs import digits
@@ -254,7 +255,7 @@ def main(chosen: list[Subject], repeats: int, out: Path, config: dict, command: 
     }
     rows = sampler_rows(chosen[0], methods[chosen[0].name], repeats)
     worst = max(e["ratio"] for e in tables["loops"] if e["network"] == chosen[-1].name)
-    device = "_".join(jax.devices()[0].device_kind.lower().split())
+    device = device_name()
     facts = tables | {"loop_bound": BOUND, "loop_worst": worst}
     write_results(out / "results" / f"latency_{device}.json", rows, config, command, facts)
     draw(out / "docs" / "pictures" / f"latency_{device}.png", tables)

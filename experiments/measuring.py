@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from tqdm import tqdm
 
 Entry = dict[str, Any]
@@ -19,6 +20,11 @@ class Job(NamedTuple):
     of: Entry
     """What tells its entry from the others of the table; all its keys are in the entry."""
     measure: Callable[[], Entry]
+
+
+def device_name() -> str:
+    """The first device's name, as results files have it in theirs."""
+    return "_".join(jax.devices()[0].device_kind.lower().split())
 
 
 def typed(argv: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ import numpy as np
 import plain_dit
 from absl import app, flags, logging
 from loops import alternate
-from measuring import Entry, Job, measure_all, typed
+from measuring import Entry, Job, device_name, measure_all, typed
 from plain_dit import Parts
 from real_size import random_denoiser
 
@@ -264,7 +264,7 @@ if __name__ == "__main__":
             print(f"{part}: not to be had here, left out", file=sys.stderr)
         parts = [part for part in f.parts if part not in absent]
         sides = [256] if f.smoke else [int(side) for side in f.sides]
-        name = "smoke" if f.smoke else "_".join(device.device_kind.lower().split())
+        name = "smoke" if f.smoke else device_name()
         path = Path(f.out) / "results" / f"mfu_{name}.json"
         repeats = 3 if f.smoke else f.repeats
         main(calls, parts, sides, repeats, path, command, f.deadline, f.resume)

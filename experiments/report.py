@@ -280,7 +280,10 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "latency_h100": (f"latency_{H100}.json", lambda r: plain_table(samplers(r))),
     "calls_h100": (f"latency_{H100}.json", lambda r: plain_table(calls(r))),
     "mfu_h100": (f"mfu_{H100}.json", lambda r: plain_table(parts(r))),
-    "train_scaling": ("train_scaling.json", lambda r: plain_table(train_scaling(r))),
+    "train_scaling_h100": (
+        f"train_scaling_{H100}.json",
+        lambda r: plain_table(train_scaling(r)),
+    ),
     **{
         marker: (f"{file}_{data}.json", make)
         for data in ("digits", "fashion_mnist32", "emoji64")

@@ -80,17 +80,17 @@ def train_scaling(results: Results) -> Lines:
     """A line for each layout and number of devices, with the efficiency that was predicted."""
     head = ["network", "layout", "devices", "batch", "p50 ms", "images/s", "over one device"]
     head += ["efficiency", "predicted", "MFU", "GiB a device"]
-    one, lines = results["updates"][0]["images_per_second"], [head]
+    lines = [head]
     for r in results["updates"]:
         own = [r["network"], r["layout"], r["devices"], r["batch"], f"{r['p50_ms']:.1f}"]
-        rate = r["images_per_second"]
+        over = r["devices"] * r.get("efficiency", 1)
         share = [f"{r[key]:.3f}" if key in r else "–" for key in ("efficiency", "predicted")]
         mfu = f"{r['mfu']:.2f}" if r["mfu"] else "–"
         lines.append(
             [
                 *own,
-                round(rate),
-                f"{rate / one:.2f}",
+                round(r["images_per_second"]),
+                f"{over:.2f}",
                 *share,
                 mfu,
                 f"{r['memory_bytes'] / 2**30:.1f}",

@@ -79,7 +79,7 @@ def make_table(
             all_of.append(pool.map(make, to_train if beside else [*free, *to_train]))
             for each in all_of:
                 list(each)
-        if o.jobs > 1 or shared() or TIMING in o.only:
+        if o.timing and (o.jobs > 1 or shared() or TIMING in o.only):
             with contextlib.ExitStack() as stack:
                 one_each = Places(o.accelerators, o.accelerators, o.runs)
                 own = [stack.enter_context(one_each.one()) for _ in range(o.accelerators)]

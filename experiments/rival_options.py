@@ -74,6 +74,7 @@ class Options:
     published: bool = False
     jobs: int = 1
     accelerators: int = 1
+    timing: bool = True
     environment: Mapping[str, str] = dataclasses.field(default_factory=lambda: NOTHING)
     out: Path = Path()
     runs: Path = Path()
@@ -162,6 +163,9 @@ def define_flags(data: str) -> None:
     flags.DEFINE_integer("updates", 0, "of every student, instead of seconds")
     flags.DEFINE_integer("jobs", 1, "trainings at a time", lower_bound=1)
     flags.DEFINE_integer("accelerators", 1, "NVIDIA GPUs to spread them over", lower_bound=1)
+    flags.DEFINE_boolean(
+        "timing", True, "of one sample, after all else, of rows made beside others"
+    )
     flags.DEFINE_float("deadline", 0, "seconds after which to stop; 0: none")
     flags.DEFINE_string("out", "", "what is to be kept; runs/EXPERIMENT/DATA unless given")
     flags.DEFINE_string(
@@ -189,6 +193,7 @@ def options_of(f: flags.FlagValues, cls: type[Options] = Options, **own: Any) ->
         updates=f.updates,
         jobs=max(f.jobs, f.accelerators),
         accelerators=f.accelerators,
+        timing=f.timing,
         out=out.absolute(),
         deadline=Deadline(f.deadline - SPARE if f.deadline else float("inf")),
         **own,

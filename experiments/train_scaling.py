@@ -1,7 +1,7 @@
 """Training throughput of a teacher on 1, 2, 4, 8 devices of one host, beside what was to be expected.
 
     python experiments/train_scaling.py --smoke         a tiny network on virtual CPU devices: that it runs
-    python experiments/train_scaling.py                 DiT-B/2 on latents of 64×64×4, 32 images a device
+    python experiments/train_scaling.py                 DiT-B/2 on latents of 64×64×4, 32 and 64 images a device
     python experiments/train_scaling.py --network=dit-xl/2 --batch=8 --layouts=fsdp
 
 Every device has the same number of images, so with t_n the milliseconds of an update on n devices, the efficiency is
@@ -14,7 +14,8 @@ the gradient's size over them takes c_n; were it never hidden behind the backwar
     E_n = t_1 / (t_1 + c_n),                                                                                         (2)
 
 which is ``predicted``. Layouts are those of `drf_jax.sharding.LAYOUTS`. Batches are random and on the devices already,
-so this is the update alone: see ``data_seconds`` of a real run for its loader. The file is written after every row.
+so this is the update alone: see ``data_seconds`` of a real run for its loader. The file, named after the device, is
+written after every row.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ import numpy as np
 from absl import app, flags, logging
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from measuring import typed
+from measuring import device_name, typed
 from real_size import PROCESS, networks, on_this_device
 from tqdm import tqdm
 
@@ -186,24 +187,32 @@ def told(r: Entry) -> str:
 
 
 def figure(path: Path, rows: list[Entry]) -> None:
-    one, lines = rows[0]["images_per_second"], {}
-    for r in rows[1:]:
-        line = lines.setdefault(f"{r['network']}, {r['layout']}", [(1, 1.0)])
-        line.append((r["devices"], r["images_per_second"] / one))
-    ideal = [(1, 1)] + [(r["devices"], r["devices"]) for r in rows[1:]]
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for r in rows:
+        if r["devices"] > 1:
+            name = f"{r['network']}, {r['layout']}, {r['batch'] // r['devices']} images a device"
+            line = lines.setdefault(name, [(1, 1.0)])
+            line.append((r["devices"], r["devices"] * r["efficiency"]))
+    ideal = [(1, 1)] + [(r["devices"], r["devices"]) for r in rows if r["devices"] > 1]
     if lines:
         panel = Panel("training", "devices", "throughput over one device", lines, {"ideal": ideal})
         line_figure(path, [panel])
 
 
 def main(
-    teacher: Teacher, layouts: list[str], counts: list[int], repeats: int, out: Path, name: str
+    teachers: list[Teacher],
+    layouts: list[str],
+    counts: list[int],
+    repeats: int,
+    out: Path,
+    name: str,
 ) -> None:
     path, rows = out / "results" / f"{name}.json", []
-    config = {"repeats": repeats, "shape": teacher.shape, "dtype": teacher.backbone.dtype}
-    command = typed(sys.argv)
-    made = measurements(teacher, layouts, [n for n in counts if n > 1], repeats)
-    for row in tqdm(made, unit="row"):
+    config = {"repeats": repeats, "shape": teachers[0].shape}
+    config |= {"dtype": teachers[0].backbone.dtype, "xla_flags": os.environ.get("XLA_FLAGS", "")}
+    command, counts = typed(sys.argv), [n for n in counts if n > 1]
+    made = (row for each in teachers for row in measurements(each, layouts, counts, repeats))
+    for row in tqdm(made, unit="row", total=len(teachers) * (1 + len(layouts) * len(counts))):
         rows.append(row)
         write_results(path, [], config, command, {"updates": rows})
     figure(out / "docs" / "pictures" / f"{name}.png", rows)
@@ -214,7 +223,7 @@ if __name__ == "__main__":
     flags.DEFINE_boolean("smoke", False, "a tiny network on 8 virtual CPU devices")
     flags.DEFINE_string("network", "dit-b/2", "of published size")
     flags.DEFINE_integer("pixels", 512, "side of the images; that of the latents is an eighth")
-    flags.DEFINE_integer("batch", 32, "images on every device")
+    flags.DEFINE_list("batch", "32,64", "images on every device")
     flags.DEFINE_list("layouts", "replicate,fsdp", ", ".join(LAYOUTS))
     flags.DEFINE_list("devices", "1,2,4,8", "numbers of devices; those there are")
     flags.DEFINE_string("dtype", "bfloat16", "of the network")
@@ -230,10 +239,11 @@ if __name__ == "__main__":
         dtype = "float32" if f.smoke else f.dtype
         backbone = on_this_device(dataclasses.replace(backbone, dtype=dtype), f.attention)
         side = (128 if f.smoke else f.pixels) // 8
-        teacher = Teacher(name, backbone, (side, side, 4), 2 if f.smoke else f.batch)
+        batches = [2] if f.smoke else map(int, f.batch)
+        teachers = [Teacher(name, backbone, (side, side, 4), batch) for batch in batches]
         counts = [n for n in map(int, f.devices) if n <= jax.device_count()]
-        file = "train_scaling_smoke" if f.smoke else "train_scaling"
-        main(teacher, f.layouts, counts, f.repeats or (3 if f.smoke else 30), Path(f.out), file)
+        file = "train_scaling_" + ("smoke" if f.smoke else device_name())
+        main(teachers, f.layouts, counts, f.repeats or (3 if f.smoke else 30), Path(f.out), file)
 
     logging.set_verbosity(logging.WARNING)
     app.run(run)

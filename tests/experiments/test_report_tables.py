@@ -165,12 +165,13 @@ def test_eight_devices_are_predicted_from_the_calls_of_four(report):
 def test_training_on_several_devices_is_told_with_what_was_predicted(report):
     one = {"network": "x", "layout": "fsdp", "batch": 2, "memory_bytes": 2**30, "mfu": None}
     rows = [
+        one | {"devices": 1, "p50_ms": 5.0, "images_per_second": 400.0},
         one | {"devices": 1, "p50_ms": 10.0, "images_per_second": 200.0},
         one
         | {"devices": 2, "p50_ms": 12.5, "images_per_second": 320.0}
         | {"efficiency": 0.8, "predicted": 0.9},
     ]
-    head, first, second = report.train_scaling({"updates": rows})
+    head, _, first, second = report.train_scaling({"updates": rows})
     line = dict(zip(head, second, strict=True))
     assert (line["over one device"], line["efficiency"], line["predicted"]) == (
         "1.60",

@@ -196,6 +196,18 @@ def test_what_needs_no_training_is_made_beside_trainings_or_before(
     assert order == [f"{rivals.FREE}-serial", f"{rivals.FREE}-srds", "lcm", "lcm"]
 
 
+@pytest.mark.parametrize("timing", [True, False])
+def test_milliseconds_can_be_left_to_a_later_call(rivals, options, monkeypatch, timing):
+    loop, timed = sys.modules["rival_loop"], []
+    for name in ("make_teacher", "make_features"):
+        monkeypatch.setattr(loop, name, lambda *_: options.runs)
+    monkeypatch.setattr(loop, "score", lambda *_: None)
+    monkeypatch.setattr(loop, "time_alone", lambda *_: timed.append(True))
+    o = dataclasses.replace(options, only=(f"{rivals.FREE}-serial",), jobs=2, timing=timing)
+    rivals.rivals(o, rivals.Table(o))
+    assert bool(timed) == timing
+
+
 @pytest.mark.slow
 def test_a_run_stops_in_time_goes_on_elsewhere_and_is_published(rivals, options, tmp_path):
     options = dataclasses.replace(options, only=("lcm", rivals.FREE), jobs=2)
