@@ -269,7 +269,8 @@ DEMO = {
     "ms_batch1": "ms (batch 1)",
 }
 DATA = ("digits", "fashion_mnist32", "emoji64", "cifar10")
-H100 = "nvidia_h100_80gb_hbm3"
+GPUS = {"h100": "nvidia_h100_80gb_hbm3", "h200": "nvidia_h200"}
+"""Suffix of a marker -> of the results file."""
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "demo": ("digits_demo.json", partial(rows, DEMO)),
     "digits_demo_h100": ("digits_demo_h100.json", partial(rows, DEMO)),
@@ -277,13 +278,16 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "inception_throughput": ("inception_throughput.json", throughput),
     "plan": ("plan.json", plans),
     "draft_parallel": ("draft_parallel.json", lambda r: plain_table(draft_parallel(r))),
-    "latency_h100": (f"latency_{H100}.json", lambda r: plain_table(samplers(r))),
-    "calls_h100": (f"latency_{H100}.json", lambda r: plain_table(calls(r))),
-    "mfu_h100": (f"mfu_{H100}.json", lambda r: plain_table(parts(r))),
-    "train_scaling_h100": (
-        f"train_scaling_{H100}.json",
-        lambda r: plain_table(train_scaling(r)),
-    ),
+    **{
+        f"{marker}_{gpu}": (f"{file}_{device}.json", lambda r, lines=lines: plain_table(lines(r)))
+        for gpu, device in GPUS.items()
+        for marker, file, lines in (
+            ("latency", "latency", samplers),
+            ("calls", "latency", calls),
+            ("mfu", "mfu", parts),
+            ("train_scaling", "train_scaling", train_scaling),
+        )
+    },
     **{
         marker: (f"{file}_{data}.json", make)
         for data in ("digits", "fashion_mnist32", "emoji64")
