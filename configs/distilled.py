@@ -141,6 +141,7 @@ def distilled(
             "drafts": 3,
             "grid": "",
             "relaxation": 1.0,
+            "ended_by_student": (),
         }
     if name == "adversarial":
         # For both players: momentum makes the game collapse.

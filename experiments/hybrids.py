@@ -5,8 +5,9 @@
 
 Every student of ``--students`` (runs of methods that draft for their teacher: step, progressive and consistency
 distillation, LCM) drafts with every combination of ``--rounds`` that it serves, ``--drafts``, ``--grids`` (``own`` is
-the student's) and ``--relaxations``; rounds have to end where a student of a fixed number of steps makes them. Nothing
-is trained. A ``--seed`` other than a table's has other noises, so that what is chosen here was not chosen on those.
+the student's) and ``--relaxations``, and of ``--ended_by_student``, without relaxation; rounds have to end where a
+student of a fixed number of steps makes them. Nothing is trained. A ``--seed`` other than a table's has other noises,
+so that what is chosen here was not chosen on those.
 
 Samples, features and metrics are ``config.evaluate`` of the teacher's run, or of ``--config``; `rmse_to_teacher` is the
 distance to DDIM on the teacher's own grid. Writes ``results/hybrids_<data>.json`` row by row, so that a run that was
@@ -110,7 +111,7 @@ def hybrid_row(bench: Bench, student: Student, options: build.Hybrid) -> Made:
         "network_evaluations": method.network_evaluations,
         "drafts": method.drafts,
         "grid": options.grid or OWN,
-        "relaxation": options.relaxation,
+        **({} if options.ended_by_student else {"relaxation": options.relaxation}),
     }
     return bench.row(made, solution(bench), method=method.name, **facts), {}
 
@@ -137,13 +138,21 @@ def every_job(bench: Bench, students: Sequence[Student], given: argparse.Namespa
         given.grids.split(","),
         factors(given.relaxations),
     )
-    for student, rounds, drafts, grid, relaxation in asked:
-        options = build.Hybrid(
-            (rounds,), drafts, student.row, "" if grid == OWN else grid, relaxation=relaxation
-        )
-        label = (
-            f"{student.folder.name}, {2 * rounds} calls, K = {drafts}, {grid}, ω = {relaxation:g}"
-        )
+    ended = itertools.product(
+        students,
+        numbers(given.ended_by_student, "--ended_by_student") if given.ended_by_student else (),
+        numbers(given.drafts, "--drafts"),
+        given.grids.split(","),
+        [None],
+    )
+    for student, rounds, drafts, grid, relaxation in (*asked, *ended):
+        common = {"drafts": drafts, "row": student.row, "grid": "" if grid == OWN else grid}
+        if relaxation is None:
+            options = build.Hybrid((), ended_by_student=(rounds,), **common)
+            label = f"{student.folder.name}, {2 * rounds - 1} calls, K = {drafts}, {grid}"
+        else:
+            options = build.Hybrid((rounds,), relaxation=relaxation, **common)
+            label = f"{student.folder.name}, {2 * rounds} calls, K = {drafts}, {grid}, ω = {relaxation:g}"
         try:
             method_of(student, options)
         except UserError as error:
@@ -192,6 +201,11 @@ def main(given: list[str]) -> int:
     """The exit code."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--rounds", default="1,2,4", help="with commas; two calls each")
+    parser.add_argument(
+        "--ended_by_student",
+        default="",
+        help="rounds, with commas, whose last call is the student's",
+    )
     parser.add_argument("--drafts", default="3", help="with commas")
     parser.add_argument("--grids", default=OWN, help=f"with commas; {OWN} is the student's")
     parser.add_argument("--relaxations", default="1,1.5", help="with commas")

@@ -76,7 +76,8 @@ class Hybrid:
     for each number of rounds, of two sequential calls each; a round takes ``drafts`` + 1 steps.
 
     ``row`` is what comes before the number of calls, ``grid`` the student's own unless given, and ``relaxation`` the
-    factor ω of the last step.
+    factor ω of the last step. Of the numbers of rounds in ``ended_by_student`` the last round is the student's call
+    alone: 3 calls of 2 rounds, 5 of 3.
     """
 
     rounds: tuple[int, ...]
@@ -84,6 +85,7 @@ class Hybrid:
     row: str = "hybrid"
     grid: str = ""
     relaxation: float = 1.0
+    ended_by_student: tuple[int, ...] = ()
 
     def __post_init__(self):
         path = "config.evaluate.hybrid"
@@ -98,6 +100,11 @@ class Hybrid:
                 check_grid(self.grid)
         if min(self.rounds, default=1) < 1:
             raise UserError(f"{path}.rounds = {self.rounds}: must be numbers of at least 1")
+        if min(self.ended_by_student, default=2) < 2:
+            raise UserError(
+                f"{path}.ended_by_student = {self.ended_by_student}: must be numbers of at least 2; one round that the"
+                " student ends is the student's own row of one call"
+            )
 
 
 def evaluate(config: Mapping[str, Any]) -> Evaluate:

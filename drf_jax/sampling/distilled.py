@@ -18,6 +18,9 @@ noise of t_K. As a step from there towards a denoised image it may be too short:
 (ω = 1: as it is),
 
     p.x0 + ω (p_K.x0 − p.x0)                                                                           (1)
+
+A network that was distilled for any number of steps may be best at the last one. Where it ``ends``, the last round is
+its call alone: the image is p.x0, as with ω = 0, and the teacher is not asked, so R rounds are 2 R − 1 calls.
 """
 
 import dataclasses
@@ -39,6 +42,8 @@ from drf_jax.sampling.transition import skip
 from drf_jax.typing import Cond, State
 
 FORM = "data"
+TEACHER, STUDENT = "teacher", "student"
+"""Who ends the last round."""
 
 
 @pytree.register
@@ -81,10 +86,16 @@ def last_round(
     return p.x0 + relaxation * (image - p.x0)
 
 
-def cost(rounds: driffusion.Rounds) -> tuple[int, int]:
+@jax.jit
+def last_call(student: DenoiserLike, x: State, t: float | jax.Array, cond: Cond = None) -> State:
+    """The student's image, from x at t."""
+    return student(x, jnp.full(len(x), t, x.dtype), cond).x0
+
+
+def cost(rounds: driffusion.Rounds, ends: str = TEACHER) -> tuple[int, int]:
     """(sequential calls, network evaluations) of a sample."""
-    count = len(rounds.times)
-    return 2 * count, (count - 1) * (rounds.drafts + 2) + 2
+    before, last = len(rounds.times) - 1, 2 if ends == TEACHER else 1
+    return 2 * before + last, before * (rounds.drafts + 2) + last
 
 
 def sample(
@@ -95,6 +106,7 @@ def sample(
     x: State,
     cond: Cond = None,
     relaxation: float = 1.0,
+    ends: str = TEACHER,
     loop: Loop = COMPILED,
 ) -> Result:
     """Sample by rounds of a student's drafts and its teacher's predictions, from x ``[b, *state]`` at the grid's start.
@@ -104,6 +116,7 @@ def sample(
       rounds: from `drf_jax.sampling.driffusion.make_rounds`, with the ``extra_steps`` of a `DistilledDrafter`.
       cond: conditioning with a leading batch axis, passed on untouched.
       relaxation: ω of equation (1).
+      ends: ``teacher`` or ``student``, whose the last call is.
       loop: compiled or Python (`drf_jax.sampling.loops`).
     """
     before = dataclasses.replace(rounds, times=rounds.times[:-1])
@@ -111,6 +124,9 @@ def sample(
         slots = DistilledDrafter(student), ParallelRefiner(teacher)
         x = driffusion.sample(*slots, process, before, x, cond, FORM, loop=loop).x
     t, last = np.asarray([rounds.times[-1, 0], rounds.last_interior], x.dtype)
-    x = last_round(process, student, teacher, x, t, last, relaxation, cond)
-    calls, evaluations = (jnp.full(len(x), n, jnp.int32) for n in cost(rounds))
+    if ends == STUDENT:
+        x = last_call(student, x, t, cond)
+    else:
+        x = last_round(process, student, teacher, x, t, last, relaxation, cond)
+    calls, evaluations = (jnp.full(len(x), n, jnp.int32) for n in cost(rounds, ends))
     return Result(x, calls, evaluations)

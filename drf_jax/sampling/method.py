@@ -176,14 +176,16 @@ def hybrid_method(
     grid: Grid,
     drafts: int,
     relaxation: float,
+    ends: str,
     loop: Loop,
 ) -> Method:
     extra_steps = distilled.DistilledDrafter.extra_steps
     rounds = driffusion.make_rounds(grid, drafts, extra_steps)
 
     def run(networks, x, keys, cond):
-        return distilled.sample(*networks, process, rounds, x, cond, relaxation, loop)
+        return distilled.sample(*networks, process, rounds, x, cond, relaxation, ends, loop)
 
     parallel = drafts if len(rounds.times) > 1 else 1  # the last round needs one draft only
+    cost = distilled.cost(rounds, ends)
     networks, facts = (student, teacher), {"drafts": parallel, "mode": "hybrid"}
-    return counted(name, run, networks, process, grid, loop, distilled.cost(rounds), None, **facts)
+    return counted(name, run, networks, process, grid, loop, cost, None, **facts)

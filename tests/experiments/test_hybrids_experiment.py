@@ -39,6 +39,7 @@ def student(hybrids, untrained_teacher):
 
 def given(**changes):
     flags = {"rounds": "1,2", "drafts": "2", "grids": "own", "relaxations": "1,2"}
+    flags |= {"ended_by_student": ""}
     return argparse.Namespace(**flags | changes)
 
 
@@ -52,6 +53,15 @@ def test_every_combination_is_a_row(hybrids, bench, student):
     assert (row["sequential_calls"], row["network_evaluations"], row["drafts"]) == (4, 6, 2)
     assert (row["grid"], row["relaxation"], row["seed"]) == ("power:2", 2.0, 1)
     assert np.isfinite(row["fd"]) and row["rmse_to_teacher"] > 0
+
+
+def test_a_student_that_ends_is_a_row_without_relaxation(hybrids, bench, student):
+    asked = given(rounds="2", relaxations="1,2", ended_by_student="2,3")
+    *_, job = jobs = hybrids.every_job(bench, [student("lcm")], asked)
+    assert len(jobs) == 4 and job.label == "lcm, 5 calls, K = 2, own"
+    row, _ = job.make()
+    assert (row["method"], row["sequential_calls"]) == ("hybrid-lcm-5", 5)
+    assert row["network_evaluations"] == 2 * 4 + 1 and "relaxation" not in row
 
 
 def test_grids_and_factors_change_the_samples(hybrids, bench, student):

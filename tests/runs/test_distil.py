@@ -290,6 +290,11 @@ def test_killed_and_resumed_is_the_uninterrupted_run(
             "evaluate.hybrid.relaxation=0.0",
             r"config\.evaluate\.hybrid\.relaxation = 0\.0: must be above 0, and below 10; 1 is none",
         ),
+        (
+            "consistency_distillation",
+            "evaluate.hybrid.ended_by_student=(1,2)",
+            r"config\.evaluate\.hybrid\.ended_by_student = \(1, 2\): must be numbers of at least 2",
+        ),
     ],
 )
 def test_mistakes_are_one_line(teacher, tmp_path, capsys, method, flag, message):

@@ -149,16 +149,18 @@ def test_the_sampler_of_a_guided_student_is_one_program(teacher, method, monkeyp
 def test_rows_are_what_was_asked_for(teacher):
     config = smoke(emoji64_distilled, "consistency_distillation")
     config.evaluate.update(calls=(3, 1), guidance=2.0)
+    config.evaluate.hybrid.ended_by_student = (2, 3)
     setting, stages = stages_of(config, teacher)
     params = [stages[0].init(teacher.denoiser.params, jax.random.key(0))]
     made = rows(build.evaluate(config), setting, stages, params)
     names = ["consistency-distillation-3", "consistency-distillation-1"]
-    names += ["hybrid-2", "hybrid-4", "hybrid-8"]
+    names += ["hybrid-2", "hybrid-4", "hybrid-8", "hybrid-3", "hybrid-5"]
     assert [(method.name, stage) for method, stage in made] == [(name, 0) for name in names]
     for method, _ in made:
         assert method.name.endswith(f"-{method.sequential_calls}")
-    hybrid = made[-1][0]
-    assert (hybrid.network_evaluations, hybrid.drafts, hybrid.mode) == (17, 3, "hybrid")
+    costs = {method.name: (method.network_evaluations, method.drafts) for method, _ in made}
+    assert costs["hybrid-8"] == (17, 3) and costs["hybrid-5"] == (11, 3)
+    assert made[-1][0].mode == "hybrid"
 
 
 def test_a_hybrid_s_relaxation_is_what_the_config_says(teacher):

@@ -101,6 +101,18 @@ def test_relaxation_starts_where_the_student_was_asked_last(setting):
     np.testing.assert_allclose(found.x, said + 1.6 * (plain.x - said), atol=1e-9)
 
 
+@pytest.mark.parametrize("loop", [COMPILED, PYTHON], ids=["compiled", "python"])
+@pytest.mark.parametrize("rounds", [2, 3])
+def test_a_student_that_ends_makes_the_image_from_where_the_teacher_came(setting, loop, rounds):
+    teacher, _, grid, x = made = setting(steps=rounds * (K + 1))
+    whole = run(*made, student=teacher)
+    found = hybrid(teacher, *made, ends="student", loop=loop)
+    anchor, t = whole.trace.refined[-2, -1], jnp.full(len(x), grid[-K - 2])
+    np.testing.assert_allclose(found.x, teacher(anchor, t).x0, atol=1e-9)
+    assert set(found.sequential_calls.tolist()) == {2 * rounds - 1}
+    assert set(found.network_evaluations.tolist()) == {(rounds - 1) * (K + 2) + 1}
+
+
 @pytest.mark.parametrize("steps", [5, 6, 7])
 def test_a_last_round_that_repeats_the_grid_s_end_has_fewer_drafts(setting, steps):
     teacher, *_ = made = setting(steps=steps)

@@ -13,6 +13,7 @@ from drf_jax.config import plain, read
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
 from drf_jax.runs.distillation.stage import Setting, Stage
+from drf_jax.sampling.distilled import STUDENT, TEACHER
 from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method, hybrid_method
 from drf_jax.typing import Params
@@ -72,19 +73,22 @@ def hybrids(
     teacher, options = setting.teacher, read(build.Hybrid, spec.hybrid, "config.evaluate.hybrid")
     refiner = build.guided(teacher.denoiser, spec.guidance, teacher.data)
     made = []
-    for rounds in options.rounds:
-        number = serving(stages, rounds, "config.evaluate.hybrid.rounds")
+    asked = [("rounds", TEACHER, rounds) for rounds in options.rounds]
+    asked += [("ended_by_student", STUDENT, rounds) for rounds in options.ended_by_student]
+    for key, ends, rounds in asked:
+        number = serving(stages, rounds, f"config.evaluate.hybrid.{key}")
         stage = stages[number]
         student = stage.denoiser(params[number], spec.guidance)
         grid = times_of(stage, rounds, options, teacher.denoiser.process)
         method = hybrid_method(
-            f"{options.row}-{2 * rounds}",
+            f"{options.row}-{2 * rounds - (ends == STUDENT)}",
             student,
             refiner,
             teacher.denoiser.process,
             grid,
             options.drafts,
             options.relaxation,
+            ends,
             setting.loop,
         )
         made.append((method, number))
