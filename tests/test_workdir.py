@@ -1,6 +1,5 @@
 import errno
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,16 +108,6 @@ def test_a_folder_that_is_not_writable_is_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"cannot write to {tmp_path}: Permission denied"):
         claim(tmp_path, CONFIG)
     assert not (tmp_path / "config.json").exists()
-
-
-@pytest.mark.parametrize("make", [str, Path])
-@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket/run", "memory://run"])
-def test_an_address_is_refused_before_anything_is_made(tmp_path, monkeypatch, make, address):
-    monkeypatch.chdir(tmp_path)
-    for use in (read_config, lambda workdir: claim(workdir, CONFIG)):
-        with pytest.raises(UserError, match=r"run is not a folder: mount the bucket"):
-            use(make(address))
-    assert not list(tmp_path.iterdir())
 
 
 def test_runs_of_earlier_versions_go_on(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from absl import flags, logging
 
-from drf_jax import build
+from drf_jax import address, build
 from drf_jax.cli.data import define_named, define_prepare, embed_data, prepare_data
 from drf_jax.cli.distributed import connect_if_asked, define_distributed
 from drf_jax.cli.export import define_export, export
@@ -141,7 +141,10 @@ def main(argv: Sequence[str]) -> int:
         values = parse(define, [name, *argv[words:]])
         compilation_cache()
         connect_if_asked(values)
-        act(values, shlex.join(["drf", *argv]))
+        try:
+            act(values, shlex.join(["drf", *argv]))
+        finally:
+            address.leave()
     except UserError as error:
         return fail(str(error))
     except OSError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from absl import flags
 
+from drf_jax.address import here
 from drf_jax.cli.run_of import checkpoint_of, define_checkpoint, define_run
 from drf_jax.errors import UserError
 
@@ -37,6 +38,6 @@ def sample(f: flags.FlagValues, command: str) -> None:
     if "model" in f:
         print(sample_model(f.model, path, f.count, f.method, **asked))
         return
-    path = path or Path(f.workdir) / "samples" / "grid.png"
+    path = path or here(f.workdir) / "samples" / "grid.png"
     sample(f.config, f.workdir, path, f.count, which=checkpoint_of(f), **asked)
     print(path)

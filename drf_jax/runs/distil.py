@@ -19,6 +19,7 @@ from typing import Any
 import jax
 
 from drf_jax import build
+from drf_jax.address import here
 from drf_jax.atomic import replacing
 from drf_jax.config import naming, plain
 from drf_jax.errors import UserError
@@ -216,7 +217,7 @@ def load_source(folder: str, teacher: Teacher) -> Source:
       UserError: no such run, an unreadable checkpoint, one distilled from another teacher, or it has no such network.
     """
     with naming(f"config.method.source = {folder!r}"):
-        workdir, config = Path(folder), read_config(folder)
+        workdir, config = here(folder), read_config(folder)
         build.check_task(config, "distill", folder)
         if (name := config["method"]["name"]) not in NETWORKS:
             raise UserError(
@@ -254,7 +255,7 @@ def load_distilled(
     Raises:
       UserError: no such run, an unreadable checkpoint, or one distilled from another teacher.
     """
-    workdir = Path(workdir)
+    workdir = here(workdir)
     if config is not None:
         check_same(workdir, config)
     config = config or read_config(workdir)

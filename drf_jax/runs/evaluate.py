@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from jax.tree_util import Partial
 
 from drf_jax import build
+from drf_jax.address import here
 from drf_jax.config import plain
 from drf_jax.data.conditioning import condition_of
 from drf_jax.data.source import Source
@@ -129,7 +130,7 @@ def evaluate(
       which: checkpoint of a teacher.
       told: gets each new row, once it is saved.
     """
-    workdir, spec = Path(workdir), build.evaluate(config)
+    workdir, spec = here(workdir), build.evaluate(config)
     results = path or workdir / "results.json"
     if build.task(config) == "teacher":
         teacher = load_teacher(workdir, config, which)

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from drf_jax import build
+from drf_jax.address import here
 from drf_jax.data.conditioning import condition_of
 from drf_jax.data.held_out import hold_out
 from drf_jax.data.image import to_uint8
@@ -166,7 +167,7 @@ def load_teacher(
     Raises:
       UserError: no such run, an unreadable checkpoint, or another experiment.
     """
-    workdir = Path(workdir)
+    workdir = here(workdir)
     if config is not None:
         check_same(workdir, config)
     config = read_config(workdir)

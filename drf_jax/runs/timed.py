@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 from drf_jax import build
+from drf_jax.address import is_address
 from drf_jax.atomic import replacing
 from drf_jax.config import changed
 from drf_jax.data.decoded import decode_all
@@ -33,7 +34,7 @@ from drf_jax.runs.distil import train_distilled
 from drf_jax.runs.preparation import prepare, seconds_each
 from drf_jax.runs.teacher import train_teacher
 from drf_jax.training.programs import Programs
-from drf_jax.workdir import folder, read_config
+from drf_jax.workdir import read_config
 
 RUNS = {"teacher": train_teacher, "distill": train_distilled}
 BUDGET, PROBE = "budget.json", "probe"
@@ -65,11 +66,13 @@ def train_for(
     Raises:
       UserError: the run was planned for other seconds, there are several processes, or what the training raises.
     """
+    if is_address(workdir):
+        raise UserError(f"{workdir} is an address: a training of given seconds is one in a folder")
     if jax.process_count() > 1:
         raise UserError(
             "a training of given seconds is one process's: each of several would plan its own updates"
         )
-    workdir, programs = folder(workdir), Programs()
+    workdir, programs = Path(workdir), Programs()
     workdir.mkdir(parents=True, exist_ok=True)
     hold(workdir)
     data = source_of(config)  # held here, its decoded images are those of all sources of the runs

@@ -8,23 +8,23 @@ the same best checkpoints as one that was not.
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from drf_jax.atomic import replacing
+from drf_jax.typing import Folder
 
 NAME = "score.json"
 
 
-def write_score(folder: Path, score: float) -> None:
+def write_score(folder: Folder, score: float) -> None:
     """Note the score of a checkpoint in its folder."""
     with replacing(folder / NAME) as file:
         file.write(json.dumps({"score": score}).encode())
 
 
-def read_scores(directory: Path, steps: Iterable[int]) -> dict[int, float]:
+def read_scores(directory: Folder, steps: Iterable[int]) -> dict[int, float]:
     """The scores of those steps that have one which can be read."""
     found = {step: _read(directory / str(step) / NAME) for step in steps}
     return {step: score for step, score in found.items() if math.isfinite(score)}

@@ -8,6 +8,9 @@ the target that is passed in.
 Inside is a list of its files' checksums (`checksums`). A newest checkpoint that is damaged is named on stderr and
 skipped for the one before; a run that goes on from there first renames it to ``<step>.damaged``. It is never deleted.
 The newest ``keep`` stay and, beside them, the best ``keep_best`` of those that were saved with a score (`best`).
+
+Those of a run at an address (`drf_jax.address`) are there: complete once Orbax has marked them so, without a list of
+checksums, as the storage has its own.
 """
 
 import contextlib
@@ -27,12 +30,13 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
+from drf_jax.address import there
 from drf_jax.errors import UserError
 from drf_jax.training.best import KeepBest, ranked, read_scores, write_score
 from drf_jax.training.checksums import write_checksums
 from drf_jax.training.state import TrainState
 from drf_jax.training.stored import Damaged, check_architecture, missing, stored_shapes
-from drf_jax.typing import Params
+from drf_jax.typing import Folder, Params
 
 T = TypeVar("T")
 Which = Literal["latest", "best"] | int
@@ -56,7 +60,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | os.PathLike, keep: int = 2, keep_best: int = 0):
-        self.directory = Path(directory).absolute()
+        self.directory = there(Path(directory).absolute())
         self._saving = 0
         self._scores: dict[int, float] = {}
         policies = ocp.checkpoint_managers
@@ -113,12 +117,13 @@ class Checkpoints:
         if step in self._steps():
             return
         self._saving = step
-        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        free = shutil.disk_usage(self.directory).free
-        if free < needed:
-            raise self._unwritten(
-                f"it needs {needed / 2**20:.4g} MiB and the disk has {free / 2**20:.4g} MiB left"
-            )
+        if self._on_a_disk:
+            needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+            free = shutil.disk_usage(self.directory).free
+            if free < needed:
+                raise self._unwritten(
+                    f"it needs {needed / 2**20:.4g} MiB and the disk has {free / 2**20:.4g} MiB left"
+                )
         self._scores.pop(step, None)
         if score is not None and math.isfinite(score):
             self._scores[step] = score
@@ -163,6 +168,10 @@ class Checkpoints:
             self._manager.reload()
         return step, state
 
+    @property
+    def _on_a_disk(self) -> bool:
+        return isinstance(self.directory, Path)
+
     def _steps(self) -> list[int]:
         self.wait()
         return sorted(self._manager.all_steps(), reverse=True)
@@ -173,7 +182,8 @@ class Checkpoints:
         folder = next(unfinished, self.directory / str(self._saving))
         if self._saving in self._scores:
             write_score(folder, self._scores[self._saving])
-        write_checksums(folder)
+        if self._on_a_disk:
+            write_checksums(folder)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -205,7 +215,7 @@ def load_ema(
     Raises:
       UserError: as :meth:`Checkpoints.restore`, or no checkpoint has a score.
     """
-    directory = Path(directory).absolute()
+    directory = there(Path(directory).absolute())
     if not directory.is_dir():
         raise missing(directory)
     target = {"ema": abstract_params}
@@ -230,7 +240,7 @@ def load_ema(
     return jax.tree.map(jnp.asarray, ema)
 
 
-def newest(steps: Sequence[int], directory: Path, load: Callable[[int], T]) -> tuple[int, T]:
+def newest(steps: Sequence[int], directory: Folder, load: Callable[[int], T]) -> tuple[int, T]:
     """The first of ``steps`` that ``load`` can read, and what it read; the damaged ones are named on stderr.
 
     Raises:

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 from drf_jax.atomic import replacing
+from drf_jax.typing import Folder
 
 NAME = "checksums.json"
 LATER = ("_CHECKPOINT_METADATA", NAME)
@@ -27,7 +28,7 @@ def write_checksums(folder: Path) -> None:
         file.write(json.dumps(found).encode())
 
 
-def is_whole(folder: Path) -> bool:
+def is_whole(folder: Folder) -> bool:
     """Whether every listed file is there as it was written; True for a folder without a list."""
     if not (folder / NAME).exists():
         return True
@@ -41,7 +42,7 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def crc32(path: Path) -> int:
+def crc32(path: Folder) -> int:
     """CRC-32 of a file's bytes."""
     value = 0
     with path.open("rb") as file:

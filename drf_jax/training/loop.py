@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 from tqdm import tqdm
 
+from drf_jax.address import copy_back
 from drf_jax.flops import operations
 from drf_jax.sharding import shard_batch
 from drf_jax.training.checkpoint import Checkpoints
@@ -152,6 +153,7 @@ def train(
                     hook(done, state)
             if save:
                 with clock.part("checkpoint"):
+                    copy_back()
                     checkpoints.save(done, state, values["held_out"] if measured else None)
             progress.update()
             if stopped is not None and done < steps:

@@ -1,7 +1,5 @@
 """What a stored checkpoint is: whole or damaged, and of which architecture. One-line errors for both."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -10,6 +8,7 @@ from jaxtyping import PyTree
 
 from drf_jax.errors import UserError
 from drf_jax.training.checksums import is_whole
+from drf_jax.typing import Folder
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -17,14 +16,16 @@ Shapes = dict[str, tuple[int, ...]]
 class Damaged(UserError):
     """A checkpoint that cannot be read."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Folder):
         super().__init__(
             f"checkpoint {folder} (step {folder.name}) cannot be read: truncated or damaged;"
             " nothing was deleted"
         )
 
 
-def missing(directory: Path, step: int | None = None, steps: list[int] | None = None) -> UserError:
+def missing(
+    directory: Folder, step: int | None = None, steps: list[int] | None = None
+) -> UserError:
     """The error for a checkpoint that is not there."""
     if step is None:
         return UserError(f"no checkpoint in {directory}")
@@ -39,7 +40,7 @@ def shapes(tree: PyTree) -> Shapes:
     return {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)}
 
 
-def stored_shapes(manager: ocp.CheckpointManager, folder: Path) -> Shapes:
+def stored_shapes(manager: ocp.CheckpointManager, folder: Folder) -> Shapes:
     """The shapes of every leaf of a checkpoint whose files are all as they were written.
 
     Raises:
@@ -56,7 +57,7 @@ def stored_shapes(manager: ocp.CheckpointManager, folder: Path) -> Shapes:
         raise Damaged(folder) from error
 
 
-def check_architecture(stored: Shapes, target: PyTree, folder: Path) -> None:
+def check_architecture(stored: Shapes, target: PyTree, folder: Folder) -> None:
     """Raise, naming the first leaf that differs, unless the checkpoint has the target's leaves."""
     wanted = shapes(target)
     for name in [*wanted, *(name for name in stored if name not in wanted)]:

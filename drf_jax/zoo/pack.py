@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from drf_jax import build
+from drf_jax.address import here
 from drf_jax.atomic import replacing
 from drf_jax.config import plain
 from drf_jax.data.conditions import conditions_of
@@ -52,13 +53,13 @@ def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, 
     Raises:
       UserError: no such run, an unreadable checkpoint, or the data are not there.
     """
-    workdir, folder = Path(workdir), Path(folder)
+    workdir, folder = here(workdir), Path(folder)
     config, student = read_config(workdir), None
     if build.task(config) == "teacher":
         home, params = workdir, []
         teacher = load_teacher(workdir)
     else:
-        home = Path(config["teacher"])
+        home = here(config["teacher"])
         teacher = load_teacher(home)
         _, stages, params = load_stages(config, workdir, teacher)
         student = {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 
+from drf_jax.address import there
 from drf_jax.atomic import replacing
 from drf_jax.config import plain
 from drf_jax.errors import UserError
@@ -36,31 +37,31 @@ def unpack(
     Raises:
       UserError: no such model, it is damaged, it has no student, or a folder holds another run.
     """
-    model, workdir = load_model(where), Path(workdir)
+    model, name = load_model(where), str(workdir)
     config = plain(model.teacher.config)
     if data_dir:
         config["data"]["data_dir"] = data_dir
     step, params = config["train"]["steps"], model.teacher.denoiser.params
-    claim(workdir, config)
+    workdir = claim(workdir, config)
     put(workdir, workdir, "teacher", step, params, model.facts["teacher"]["train_seconds"])
     if model.features and not (workdir / FEATURES).exists():
         with replacing(workdir / FEATURES) as file, model.features.open("rb") as stored:
             shutil.copyfileobj(stored, file)
     if student:
-        unpack_student(model, workdir, Path(student))
+        unpack_student(model, name, student)
 
 
-def unpack_student(model: Model, teacher: Path, workdir: Path) -> None:
-    """Make the run of a model's student, whose teacher's run is in the folder ``teacher``.
+def unpack_student(model: Model, teacher: str, workdir: str | Path) -> None:
+    """Make the run of a model's student, whose teacher's run is ``teacher``.
 
     A method of several stages gets no seconds: the model knows only those of all together.
     """
     if not model.student:
         raise UserError(f"--student: the model {model.facts['name']} has none")
     facts = model.facts["student"]
-    config = plain(facts["config"]) | {"teacher": str(teacher)}
+    config = plain(facts["config"]) | {"teacher": teacher}
     _, stages = stages_of(config, model.teacher)
-    claim(workdir, config)
+    workdir = claim(workdir, config)
     seconds = facts["train_seconds"] if len(stages) == 1 else None
     for stage, params in zip(stages, model.student, strict=True):
         folder = workdir / stage.name
@@ -78,7 +79,7 @@ def put(
       UserError: other parameters are there; they stay.
     """
     saved = folder / "checkpoints"
-    if not any(saved.glob("*")):
+    if not any(there(saved).glob("*")):
         with Checkpoints(saved) as checkpoints:
             checkpoints.save(step, TrainState(jnp.int32(step), params, params, {}))
     if parameter_hash(load_ema(saved, abstract(params))) != parameter_hash(params):
