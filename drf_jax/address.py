@@ -8,19 +8,26 @@ run goes on from it on any host.
 
 A bucket has no locks that the kernel releases. Instead a run that is opened to be trained leaves its name there
 (``.lock``), over that of another, if any; who finds another name before a checkpoint stops. So a preempted run's
-successor waits for nothing, and of two only the later goes on.
+successor waits for nothing, and of two only the later goes on. (The earlier may still save once, where it looked just
+before the later came.)
+
+The folder here has what the address has, and nothing else but what stays on its host. Programs that use the library
+without the command line copy back at their exit.
 """
 
+import atexit
 import contextlib
 import itertools
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import jax
 from etils import epath
@@ -32,11 +39,14 @@ from drf_jax.typing import Folder
 
 SCHEME = "gs"
 LOCK = ".lock"
+CONFIG = "config.json"
+"""Of a run."""
 THERE = "checkpoints"
 """Folders of this name are at the address only."""
 NOT_FETCHED = (THERE, "samples", "profile")
-STAYS = (".npy", ".f32", ".lock")
-"""Files that end so stay on the host that made them: they are memory mapped, large, and can be made again."""
+MAPPED = (".npy", ".f32")
+"""Files that end so stay on the host that made them, and with them what is noted of them in a file of the same stem:
+they are memory mapped, large, and can be made again."""
 
 Version = tuple[int, int]
 """Size and time of change of a file here."""
@@ -51,15 +61,25 @@ class Copy:
         """Files that are as they are at the address."""
 
     def fetch(self) -> None:
-        """What is there replaces what is here."""
-        for file in _files(self.remote):
-            relative = Path(*file.parts[len(self.remote.parts) :])
-            with replacing(self.local / relative) as target:
-                target.write(file.read_bytes())
-            self._same[relative] = _version(self.local / relative)
+        """What is there replaces what is here; what is of no run that is there goes, too."""
+        found = {Path(*file.parts[len(self.remote.parts) :]): file for file in _files(self.remote)}
+        is_run = CONFIG in map(str, found)
+        for path in self._here():
+            relative = path.relative_to(self.local)
+            kept = is_run and (relative.parts[0] in NOT_FETCHED or stays(path))
+            if relative not in found and not kept:
+                path.unlink()
+        for relative, file in found.items():
+            with replacing(self.local / relative) as target, file.open("rb") as source:
+                shutil.copyfileobj(source, target)
+        self._same = {path.relative_to(self.local): _version(path) for path in self._here()}
+
+    def _here(self) -> list[Path]:
+        paths = sorted(self.local.rglob("*"))
+        return [path for path in paths if path.is_file() and path.name[0] != "."]
 
     def claim(self) -> None:
-        """Leave the run's name at the address, and say whose is replaced."""
+        """Leave the run's name at the address, and say whose is replaced; then fetch what that one still wrote."""
         if other := self.holder():
             print(
                 f"drf: {self.remote} was left by {other}; if that still runs, it stops",
@@ -68,6 +88,7 @@ class Copy:
         name = {"pid": os.getpid(), "host": socket.gethostname(), "name": self.name}
         self.remote.mkdir(parents=True, exist_ok=True)
         (self.remote / LOCK).write_text(json.dumps(name))
+        self.fetch()
 
     def holder(self) -> str:
         """Who has the address, in words, if it is not this run."""
@@ -90,11 +111,9 @@ class Copy:
             raise UserError(
                 f"{self.remote} is {other}'s now: this run was taken over, and saves nothing more"
             )
-        for path in sorted(self.local.rglob("*")):
+        for path in self._here():
             relative = path.relative_to(self.local)
-            if not path.is_file() or path.name[0] == "." or path.suffix in STAYS:
-                continue
-            if self._same.get(relative) != (version := _version(path)):
+            if not stays(path) and self._same.get(relative) != (version := _version(path)):
                 target = self.remote / relative
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
@@ -128,14 +147,16 @@ def here(path: str | os.PathLike, to_train: bool = False) -> Path:
     if not is_address(path):
         return Path(path)
     remote = _remote(os.fspath(path))
-    for folder, known in _open.items():
-        if known.remote == remote and (known.name or not to_train):
+    known = [(f, copy) for f, copy in _open.items() if copy.remote == remote]
+    for folder, copy in sorted(known, key=lambda one: not one[1].name):  # what is trained first
+        if copy.name or not to_train:
             return folder
-    local = _folder(Path(*remote.parts[1:]), to_train)
+    local = _folder(quote(os.fspath(remote).partition("://")[2], ""), to_train)
     copy = Copy(remote, local, uuid.uuid4().hex if to_train else "")
     with naming(remote):
         copy.fetch()
     _open[local] = copy
+    atexit.register(leave)
     return local
 
 
@@ -165,18 +186,23 @@ def copy_back() -> None:
     Raises:
       UserError: it cannot be written, or a run that this process trains was taken over.
     """
-    if jax.process_index() == 0:
+    if _open and jax.process_index() == 0:
         for copy in _open.values():
             with naming(copy.remote):
                 copy.copy_back()
 
 
 def leave() -> None:
-    """`copy_back`, and let go of every address."""
+    """`copy_back`, and let go of every address.
+
+    Raises:
+      UserError: as `copy_back`.
+    """
+    atexit.unregister(leave)
     try:
         copy_back()
-        for copy in _open.values():
-            if jax.process_index() == 0:
+        if _open and jax.process_index() == 0:
+            for copy in _open.values():
                 with naming(copy.remote):
                     copy.release()
     finally:
@@ -184,11 +210,18 @@ def leave() -> None:
 
 
 @contextlib.contextmanager
-def naming(remote: epath.Path) -> Iterator[None]:
-    """Errors of a storage's client, which has its own, in one line that names the address."""
+def naming(remote: Folder) -> Iterator[None]:
+    """Errors of a storage's client, which has its own, in one line that names the address; not those of a folder here.
+
+    Raises:
+      UserError: instead of any other error.
+    """
+    if isinstance(remote, Path):
+        yield
+        return
     try:
         yield
-    except UserError:
+    except (UserError, ImportError):
         raise
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -208,16 +241,14 @@ def _remote(path: str) -> epath.Path:
         # What a folder has is asked for each time: other hosts write there, too.
         fsspec.config.conf.setdefault("gcs", {}).setdefault("use_listings_cache", False)
         remote = epath.Path(f"{SCHEME}://{rest.strip('/')}")
-        remote.exists()
+        with naming(remote):
+            remote.exists()
     except ImportError as error:
         raise UserError(f"{path}: {error}; pip install 'drf_jax[gcs]'") from None
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(f"cannot read {path}: {reason}") from error
     return remote
 
 
-def _folder(name: Path, to_train: bool) -> Path:
+def _folder(name: str, to_train: bool) -> Path:
     """One for the run of this name that no other process has, and that this one has until it ends."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     process = f"-{jax.process_index()}" if jax.process_index() else ""
@@ -235,16 +266,22 @@ def _folder(name: Path, to_train: bool) -> Path:
     raise AssertionError
 
 
+def stays(path: Path) -> bool:
+    """Whether a file stays on its host (`MAPPED`)."""
+    return path.suffix in MAPPED or any(path.with_suffix(suffix).exists() for suffix in MAPPED)
+
+
 def _files(folder: epath.Path) -> Iterator[epath.Path]:
-    """The files at an address that belong here."""
+    """The files at an address that belong here; not those of another run below it."""
     if not folder.exists():
         return
     for path in folder.iterdir():
-        if path.is_dir():
-            if path.name not in NOT_FETCHED:
-                yield from _files(path)
-        elif path.name[0] != ".":
+        if path.name[0] == "." or path.name in NOT_FETCHED or path.suffix in MAPPED:
+            continue
+        if not path.is_dir():
             yield path
+        elif not (path / CONFIG).exists():
+            yield from _files(path)
 
 
 def _version(path: Path) -> Version:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from etils import epath
+
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
@@ -15,7 +17,7 @@ def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     Missing folders are made. After an error the old file, if any, is still there unchanged. A file at an address
     (`drf_jax.address`) appears when all of it has been sent.
     """
-    if not isinstance(path, str | Path):
+    if isinstance(path, epath.Path):
         yield (buffer := io.BytesIO())
         path.write_bytes(buffer.getvalue())
         return

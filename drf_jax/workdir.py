@@ -136,7 +136,8 @@ def claim(workdir: str | Path, config: Mapping[str, Any]) -> Path:
     if jax.process_index() > 0:
         return workdir
     path, saved = workdir / "config.json", address.there(workdir)
-    started = any(any(saved.glob(f"{stage}checkpoints/*")) for stage in ("", "stage-*/"))
+    with address.naming(saved):
+        started = any(any(saved.glob(f"{stage}checkpoints/*")) for stage in ("", "stage-*/"))
     if started:
         check_same(workdir, config)
     text = json.dumps(plain(config), indent=1)

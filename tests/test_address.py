@@ -12,10 +12,12 @@ from bucket import bucket
 
 from drf_jax import address
 from drf_jax.atomic import replacing
+from drf_jax.cli import main
 from drf_jax.errors import UserError
 from drf_jax.lock import _held
 from drf_jax.training.checkpoint import Checkpoints, load_ema
 from drf_jax.training.state import TrainState
+from drf_jax.training.stored import Damaged, reading
 from drf_jax.workdir import claim, read_config
 
 CONFIG = {"task": "teacher", "seed": 0}
@@ -39,6 +41,7 @@ def storage():
 def host(storage, tmp_path, monkeypatch):
     """``host(name)``: from now on this process is another host, with folders of its own."""
     storage.objects.clear()
+    storage.forbidden = False
 
     def become(name):
         address._open.clear()
@@ -201,9 +204,122 @@ def test_what_an_address_needs_is_named(monkeypatch):
         address.here("gs://bucket/run")
 
 
-def test_a_storage_that_does_not_answer_is_one_line(storage, host, monkeypatch):
-    claim("gs://bucket/run", CONFIG)
-    (copy,) = address._open.values()
-    monkeypatch.setattr(copy, "holder", lambda: (_ for _ in ()).throw(OSError("no route\nto host")))
-    with pytest.raises(UserError, match=r"^cannot read or write gs://bucket/run: no route$"):
-        address.copy_back()
+def test_a_storage_that_refuses_is_one_line_wherever_it_is_asked(storage, host):
+    folder = claim("gs://bucket/run", CONFIG)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(1, state(1))
+    storage.forbidden = True
+    shapes = {"w": state(0).params["w"]}
+    for use in (
+        address.copy_back,
+        lambda: claim("gs://bucket/run", CONFIG),
+        lambda: read_config("gs://bucket/other"),
+        lambda: Checkpoints(folder / "checkpoints"),
+        lambda: load_ema(folder / "checkpoints", shapes),
+    ):
+        with pytest.raises(UserError, match=r"^cannot read or write gs://bucket/[^\n]*$"):
+            use()
+    storage.forbidden = False
+
+
+def test_a_storage_that_fails_once_damages_nothing(storage, host):
+    folder = claim("gs://bucket/run", CONFIG)
+    said = [OSError("503"), None]
+
+    def read():
+        if error := said.pop(0):
+            raise error
+        return "what is there"
+
+    assert reading(read, address.there(folder)) == "what is there"
+    with pytest.raises(Damaged):
+        reading(lambda: 1 / 0, address.there(folder))
+    said = [OSError("503"), None]
+    with pytest.raises(Damaged):
+        reading(read, folder)  # a disk that fails does not get better
+
+
+def test_what_is_of_no_run_that_is_there_is_forgotten(storage, host):
+    folder = claim("gs://bucket/run", CONFIG)
+    for name in ("teacher.json", "samples/1.png", "trajectories.npy", "trajectories.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("of the first run")
+    address.copy_back()
+    sent = {name for name in storage.objects if name.startswith("run/")}
+    assert sent == {"run/.lock", "run/config.json", "run/samples/1.png", "run/teacher.json"}
+    # Without a file that another host has removed, and with what stays here.
+    storage.objects.pop("run/teacher.json")
+    host("a")
+    assert claim("gs://bucket/run", CONFIG) == folder
+    here = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    kept = {"config.json", "samples/1.png", "trajectories.npy", "trajectories.json"}
+    assert here - {".lock"} == kept
+    before = dict(storage.objects)
+    address.copy_back()
+    assert storage.objects == before, "what came from an earlier run is not sent again"
+    # The whole run was deleted there.
+    storage.objects.clear()
+    host("a")
+    claim("gs://bucket/run", CONFIG | {"seed": 1})
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {".lock", "config.json"}
+
+
+def test_a_run_below_another_is_not_a_part_of_it(storage, host):
+    claim("gs://bucket/teacher", CONFIG)
+    student = claim("gs://bucket/teacher/student", CONFIG)
+    (student / "metrics.jsonl").write_text("the student's")
+    address.leave()
+    host("b")
+    teacher = address.here("gs://bucket/teacher")
+    assert {path.name for path in teacher.rglob("*") if path.is_file()} == {".lock", "config.json"}
+    assert read_config("gs://bucket/teacher/student") == CONFIG
+
+
+def test_checkpoints_that_were_copied_there_are_read(storage, host, tmp_path):
+    with Checkpoints(tmp_path / "local") as checkpoints:
+        checkpoints.save(1, state(1))
+    for path in (tmp_path / "local").rglob("*"):
+        if path.is_file():
+            name = f"run/checkpoints/{path.relative_to(tmp_path / 'local')}"
+            storage.put(name, path.read_bytes())
+    assert any(name.endswith("/checksums.json") for name in storage.objects)
+    storage.put("run/config.json", json.dumps(CONFIG).encode())
+    folder = claim("gs://bucket/run", CONFIG)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        step, found = checkpoints.resume(state(0))
+    assert step == 1 and found.params["w"][0, 0] == 1
+
+
+def test_nothing_asks_for_a_device_where_there_is_no_address(monkeypatch):
+    monkeypatch.setattr("jax.process_index", lambda: pytest.fail("a device was asked for"))
+    address.copy_back()
+    address.leave()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the first"), SystemExit(143)])
+def test_what_went_wrong_first_is_told(monkeypatch, error):
+    def act(*_):
+        raise error
+
+    def leave():
+        raise UserError("cannot read or write gs://bucket/run")
+
+    monkeypatch.setitem(main.COMMANDS, "models", (main.COMMANDS["models"][0], act))
+    monkeypatch.setattr(address, "leave", leave)
+    with pytest.raises(type(error), match=str(error)):
+        main.main(["models"])
+
+
+def test_a_command_that_cannot_copy_back_has_failed(monkeypatch, capsys):
+    def leave():
+        raise UserError("cannot read or write gs://bucket/run: no permission")
+
+    monkeypatch.setattr(address, "leave", leave)
+    assert main.main(["models"]) == 2
+    assert "drf: cannot read or write gs://bucket/run: no permission" in capsys.readouterr().err
+
+
+def test_what_is_written_elsewhere_is_not_written_to_an_address(capsys):
+    argv = ["demo", "--out", "gs://bucket/demo"]
+    assert main.main(argv) == 2
+    assert "--out gs://bucket/demo: must be a path of a file system" in capsys.readouterr().err

@@ -143,8 +143,11 @@ def main(argv: Sequence[str]) -> int:
         connect_if_asked(values)
         try:
             act(values, shlex.join(["drf", *argv]))
-        finally:
-            address.leave()
+        except BaseException:
+            with contextlib.suppress(UserError):  # what went wrong first is what is told
+                address.leave()
+            raise
+        address.leave()
     except UserError as error:
         return fail(str(error))
     except OSError as error:
@@ -174,6 +177,8 @@ def parse(
         raise UserError(str(error)) from None
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}; see drf --help")
+    if "out" in values and address.is_address(values.out or ""):
+        raise UserError(f"--out {values.out}: must be a path of a file system")
     if "workdir" in values and not values.workdir:
         raise UserError("--workdir is missing: the folder of the run")
     return values

@@ -47,7 +47,8 @@ def forget_others(kept: Iterable[Path]) -> None:
     kept = list(kept)
     stems = {file.stem for file in kept}
     names = {found["name"] for stem in stems if (found := MARKED.fullmatch(stem))}
-    for file in {beside for each in kept for beside in each.parent.iterdir()}:
+    folders = {file.parent for file in kept if file.parent.is_dir()}
+    for file in {beside for folder in folders for beside in folder.iterdir()}:
         found = MARKED.fullmatch(file.stem)
         if found and found["name"] in names and file.stem not in stems:
             file.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jax.tree_util import Partial
 
 from drf_jax import build
-from drf_jax.address import here
+from drf_jax.address import copy_back, here
 from drf_jax.config import plain
 from drf_jax.data.conditioning import condition_of
 from drf_jax.data.source import Source
@@ -211,6 +211,7 @@ def evaluate(
 
     def keep(rows):
         write_results(results, rows, plain(config), command, facts)
+        copy_back()
         told(rows[-1])
 
     seeds = range(seed, seed + spec.seeds)

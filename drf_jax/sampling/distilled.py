@@ -33,6 +33,7 @@ import numpy as np
 
 from drf_jax import pytree
 from drf_jax.denoiser import DenoiserLike
+from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
 from drf_jax.sampling import driffusion
 from drf_jax.sampling.loops import COMPILED, Loop
@@ -118,7 +119,12 @@ def sample(
       relaxation: ω of equation (1).
       ends: ``teacher`` or ``student``, whose the last call is.
       loop: compiled or Python (`drf_jax.sampling.loops`).
+
+    Raises:
+      UserError: nobody ``ends`` so.
     """
+    if ends not in (TEACHER, STUDENT):
+        raise UserError(f"ends = {ends!r}: choose {TEACHER!r} or {STUDENT!r}")
     before = dataclasses.replace(rounds, times=rounds.times[:-1])
     if len(before.times):
         slots = DistilledDrafter(student), ParallelRefiner(teacher)

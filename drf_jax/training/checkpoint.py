@@ -30,12 +30,18 @@ import orbax.checkpoint as ocp
 from absl import logging
 from jaxtyping import PyTree
 
-from drf_jax.address import there
+from drf_jax.address import naming, there
 from drf_jax.errors import UserError
 from drf_jax.training.best import KeepBest, ranked, read_scores, write_score
 from drf_jax.training.checksums import write_checksums
 from drf_jax.training.state import TrainState
-from drf_jax.training.stored import Damaged, check_architecture, missing, stored_shapes
+from drf_jax.training.stored import (
+    Damaged,
+    check_architecture,
+    missing,
+    reading,
+    stored_shapes,
+)
 from drf_jax.typing import Folder, Params
 
 T = TypeVar("T")
@@ -71,10 +77,11 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._before_commit),
         )
-        self._manager = ocp.CheckpointManager(
-            self.directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
-        )
-        self._scores |= read_scores(self.directory, self._manager.all_steps())
+        with naming(self.directory):
+            self._manager = ocp.CheckpointManager(
+                self.directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
+            )
+            self._scores |= read_scores(self.directory, self._manager.all_steps())
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -143,10 +150,8 @@ class Checkpoints:
             raise missing(self.directory, step, steps)
         folder = self.directory / str(step)
         check_architecture(stored_shapes(self._manager, folder), target, folder)
-        try:
-            return self._manager.restore(step, args=ocp.args.StandardRestore(target))
-        except Exception as error:
-            raise Damaged(folder) from error
+        restore = lambda: self._manager.restore(step, args=ocp.args.StandardRestore(target))
+        return reading(restore, folder)
 
     def resume(self, state: TrainState) -> tuple[int, TrainState]:
         """Step and state of the newest readable checkpoint, laid out as ``state``; (0, ``state``) without any.
@@ -163,7 +168,8 @@ class Checkpoints:
         if step < steps[0]:
             if jax.process_index() == 0:
                 for damaged in steps[: steps.index(step)]:
-                    _move_aside(self.directory / str(damaged))
+                    with naming(self.directory):
+                        _move_aside(self.directory / str(damaged))
             ocp.utils.sync_global_processes("drf_jax: damaged checkpoints moved")
             self._manager.reload()
         return step, state
@@ -216,12 +222,18 @@ def load_ema(
       UserError: as :meth:`Checkpoints.restore`, or no checkpoint has a score.
     """
     directory = there(Path(directory).absolute())
-    if not directory.is_dir():
-        raise missing(directory)
+    with naming(directory):
+        try:
+            next(iter(directory.iterdir()), None)
+        except (FileNotFoundError, NotADirectoryError):
+            raise missing(directory) from None
     target = {"ema": abstract_params}
     options = ocp.CheckpointManagerOptions(create=False, read_only=True)
     handler = ocp.PyTreeCheckpointHandler()
-    with ocp.CheckpointManager(directory, options=options, item_handlers=handler) as manager:
+    with (
+        naming(directory),
+        ocp.CheckpointManager(directory, options=options, item_handlers=handler) as manager,
+    ):
 
         def load(step):
             folder = directory / str(step)
@@ -231,10 +243,7 @@ def load_ema(
             args = ocp.args.PyTreeRestore(
                 target, restore_args=jax.tree.map(_restore_args, target), partial_restore=True
             )
-            try:
-                return manager.restore(step, args=args)["ema"]
-            except Exception as error:
-                raise Damaged(folder) from error
+            return reading(lambda: manager.restore(step, args=args)["ema"], folder)
 
         _, ema = newest(_in_order(manager.all_steps(), directory, which), directory, load)
     return jax.tree.map(jnp.asarray, ema)

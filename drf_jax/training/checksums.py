@@ -29,8 +29,8 @@ def write_checksums(folder: Path) -> None:
 
 
 def is_whole(folder: Folder) -> bool:
-    """Whether every listed file is there as it was written; True for a folder without a list."""
-    if not (folder / NAME).exists():
+    """Whether every listed file is there as it was written; True for a folder without a list, or at an address."""
+    if not isinstance(folder, Path) or not (folder / NAME).exists():
         return True
     try:
         listed = json.loads((folder / NAME).read_text())
@@ -42,7 +42,7 @@ def is_whole(folder: Folder) -> bool:
         return False
 
 
-def crc32(path: Folder) -> int:
+def crc32(path: Path) -> int:
     """CRC-32 of a file's bytes."""
     value = 0
     with path.open("rb") as file:

@@ -1,15 +1,21 @@
 """What a stored checkpoint is: whole or damaged, and of which architecture. One-line errors for both."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
+from drf_jax.address import naming
 from drf_jax.errors import UserError
 from drf_jax.training.checksums import is_whole
 from drf_jax.typing import Folder
 
+T = TypeVar("T")
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -51,8 +57,28 @@ def stored_shapes(manager: ocp.CheckpointManager, folder: Folder) -> Shapes:
         whole = bool(multihost_utils.broadcast_one_to_all(np.bool_(whole)))
     if not whole:
         raise Damaged(folder)
+    return reading(lambda: shapes(manager.item_metadata(int(folder.name)).tree), folder)
+
+
+def reading(read: Callable[[], T], folder: Folder) -> T:
+    """What ``read`` makes of a checkpoint. At an address it is asked twice, as a storage may fail for once.
+
+    Raises:
+      Damaged: it cannot be read.
+      UserError: the storage does not answer.
+    """
     try:
-        return shapes(manager.item_metadata(int(folder.name)).tree)
+        try:
+            return read()
+        except Exception:
+            if isinstance(folder, Path):
+                raise
+            with naming(folder):
+                if not folder.exists():
+                    raise
+            return read()
+    except UserError:
+        raise
     except Exception as error:
         raise Damaged(folder) from error
 

@@ -41,3 +41,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     refused = pytest.raises(UserError, match=r"a-0\.f32 cannot be written: (File exists|Not a)")
     with refused, alone_with(tmp_path / "samples" / "a-0.f32"):
         pass
+
+
+def test_where_no_samples_are_nothing_is_to_be_forgotten(tmp_path):
+    forget_others([sample_file(tmp_path / "none", "ddim-4", 0, "0" * 16)])
+    assert not list(tmp_path.iterdir())

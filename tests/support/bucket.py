@@ -29,6 +29,8 @@ class Bucket(http.server.ThreadingHTTPServer):
         self.objects: dict[str, tuple[int, bytes]] = {}
         self.uploads: dict[str, tuple[str, bytes]] = {}
         self.lock, self.generations = threading.Lock(), itertools.count(1)
+        self.forbidden = False
+        """Whether everything is refused."""
 
     def handle_error(self, request, client_address) -> None:
         if not isinstance(sys.exception(), ConnectionError):  # a client may hang up
@@ -105,6 +107,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     def act(self, command, path, asked, body):
         """Status, content, headers."""
+        if self.server.forbidden:
+            return 403, {"error": {"code": 403, "message": "no permission"}}
         if path == "/batch/storage/v1":
             return self.batch(body)
         upload, path = (

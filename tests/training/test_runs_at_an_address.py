@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 from bucket import bucket
 
-from drf_jax.configs import digits
+from drf_jax.configs import digits, digits_distilled
 from drf_jax.training.metrics import is_timing
 
 pytestmark = [
@@ -42,14 +42,14 @@ def storage():
 
 @pytest.fixture(scope="module")
 def start(storage, quick_flags, tmp_path_factory):
-    """``start(host, devices, *flags)``: the command on a host of its own folders; all share compiled programs."""
+    """``start(host, devices, *flags)``: a command on a host of its own folders; all share compiled programs."""
     cache, hosts, started = (
         tmp_path_factory.mktemp("cache"),
         tmp_path_factory.mktemp("hosts"),
         [],
     )
 
-    def start(host, devices, *flags):
+    def start(host, devices, *flags, command=COMMAND):
         env = {
             **os.environ,
             **storage.environment,
@@ -57,7 +57,7 @@ def start(storage, quick_flags, tmp_path_factory):
             "XLA_FLAGS": f"{quick_flags} --xla_force_host_platform_device_count={devices}",
             "JAX_COMPILATION_CACHE_DIR": str(cache),
         }
-        words = [sys.executable, "-c", ENTRY, *COMMAND, *map(str, flags)]
+        words = [sys.executable, "-c", ENTRY, *command, *map(str, flags)]
         started.append(subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
@@ -171,3 +171,21 @@ def test_a_run_that_is_taken_over_stops_before_it_saves(storage, start):
     second.send_signal(signal.SIGTERM)
     said = finish(second, 143)
     assert f"was left by process {first.pid} on {socket.gethostname()}" in said
+
+
+def test_a_student_needs_its_teacher_s_address_and_its_evaluation_both(storage, start):
+    storage.objects.clear()
+    teacher, student = "gs://bucket/teacher", "gs://bucket/student"
+    of_student = f"{digits_distilled.__file__}:method=progressive,smoke"
+    run = ["--config", of_student, f"--config.teacher={teacher}", "--workdir", student]
+    digits_run = ["--config", f"{digits.__file__}:smoke", "--workdir", teacher]
+    finish(start("one", 1, *digits_run, command=["train"]))
+    finish(start("two", 1, *run, command=["train"]))
+    assert any(name.startswith("student/stage-2/checkpoints/4/") for name in storage.objects)
+    finish(start("three", 1, *run, command=["evaluate"]))
+    made = json.loads(storage.objects["student/results.json"][1])["rows"]
+    assert {row["method"] for row in made} > {"progressive-2", "hybrid-progressive-4"}
+    finish(start("four", 1, *run, command=["evaluate"]))  # knows the rows, and makes none again
+    assert json.loads(storage.objects["student/results.json"][1])["rows"] == made
+    finish(start("five", 1, *digits_run, command=["sample"]))
+    assert storage.objects["teacher/samples/grid.png"][1].startswith(b"\x89PNG")

@@ -98,6 +98,8 @@ def hybrids(
 def hybrid_identity(spec: build.EvaluateDistilled) -> dict:
     """What a hybrid's samples depend on besides its networks and the student's method."""
     asked = dataclasses.asdict(read(build.Hybrid, spec.hybrid, "config.evaluate.hybrid"))
+    if not asked["ended_by_student"]:
+        del asked["ended_by_student"]  # as hybrids were before there was that
     return plain(asked) | {"drafter": "distilled", "last_round": "one draft"}
 
 
