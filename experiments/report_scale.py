@@ -77,11 +77,22 @@ def draft_parallel(results: Results) -> Lines:
 
 
 def train_scaling(results: Results) -> Lines:
-    """A line for each layout and number of devices, with the efficiency that was predicted."""
+    """A line for each layout and number of devices, with the efficiency that was predicted.
+
+    Where there were no 4 or 8 devices, their lines are predictions.
+
+    An all-reduce of G bytes sends 2 (n − 1) / n G from each of n devices, so where it takes c_m on the most that there
+    were, m, it should take c_n = c_m (1 − 1/n) / (1 − 1/m), and an update t_1 + c_n, were none of it hidden.
+    """
     head = ["network", "layout", "devices", "batch", "p50 ms", "images/s", "over one device"]
     head += ["efficiency", "predicted", "MFU", "GiB a device"]
-    lines = [head]
+    lines, one, most = [head], {}, {}
     for r in results["updates"]:
+        size = r["network"], r["batch"] // r["devices"]
+        if r["devices"] == 1:
+            one[size] = r
+        elif r["devices"] >= most.get(size, r)["devices"]:
+            most[size] = r
         own = [r["network"], r["layout"], r["devices"], r["batch"], f"{r['p50_ms']:.1f}"]
         over = r["devices"] * r.get("efficiency", 1)
         share = [f"{r[key]:.3f}" if key in r else "–" for key in ("efficiency", "predicted")]
@@ -96,4 +107,26 @@ def train_scaling(results: Results) -> Lines:
                 f"{r['memory_bytes'] / 2**30:.1f}",
             ]
         )
-    return lines
+    return lines + [
+        expected(one[size], most[size], n)
+        for size in most
+        for n in (4, PREDICTED)
+        if n > most[size]["devices"]
+    ]
+
+
+def expected(one: Results, most: Results, n: int) -> list[Any]:
+    """The line of n devices, from the rows of one and of the most that there were."""
+    share = (1 - 1 / n) / (1 - 1 / most["devices"])
+    ms = one["p50_ms"] + most["sum_ms"] * share
+    efficiency, batch = one["p50_ms"] / ms, n * one["batch"]
+    own = [one["network"], "replicate", f"{n}, predicted", batch, f"{ms:.1f}"]
+    return [
+        *own,
+        round(1e3 * batch / ms),
+        f"{n * efficiency:.2f}",
+        "–",
+        f"{efficiency:.3f}",
+        "–",
+        "–",
+    ]

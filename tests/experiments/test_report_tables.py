@@ -165,13 +165,19 @@ def test_eight_devices_are_predicted_from_the_calls_of_four(report):
 def test_training_on_several_devices_is_told_with_what_was_predicted(report):
     one = {"network": "x", "layout": "fsdp", "batch": 2, "memory_bytes": 2**30, "mfu": None}
     rows = [
-        one | {"devices": 1, "p50_ms": 5.0, "images_per_second": 400.0},
+        one | {"devices": 1, "batch": 1, "p50_ms": 5.0, "images_per_second": 400.0},
         one | {"devices": 1, "p50_ms": 10.0, "images_per_second": 200.0},
         one
-        | {"devices": 2, "p50_ms": 12.5, "images_per_second": 320.0}
-        | {"efficiency": 0.8, "predicted": 0.9},
+        | {"devices": 2, "batch": 4, "p50_ms": 12.5, "images_per_second": 320.0}
+        | {"efficiency": 0.8, "predicted": 0.9, "sum_ms": 2.0},
     ]
-    head, _, first, second = report.train_scaling({"updates": rows})
+    head, _, first, second, four, eight = report.train_scaling({"updates": rows})
+    # 3/4 and 7/8 of the bytes where 1/2 took 2 ms.
+    for line, n, ms in ((four, 4, 13.0), (eight, 8, 13.5)):
+        told = dict(zip(head, line, strict=True))
+        assert (told["devices"], told["batch"]) == (f"{n}, predicted", 2 * n)
+        assert (told["p50 ms"], told["predicted"]) == (f"{ms:.1f}", f"{10 / ms:.3f}")
+        assert told["over one device"] == f"{n * 10 / ms:.2f}"
     line = dict(zip(head, second, strict=True))
     assert (line["over one device"], line["efficiency"], line["predicted"]) == (
         "1.60",
