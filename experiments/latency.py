@@ -3,9 +3,9 @@
     python experiments/latency.py --smoke            a minute on 2 CPU cores: the tables of experiments/loops.py
     python experiments/latency.py                    published sizes, on an accelerator
     python experiments/latency.py --networks=dit-xl/2 --pixels=512 --attention=auto --decoder --deadline=540
-    python experiments/latency.py --config=configs/emoji64.py --methods=learned,ddim-48,driffusion-*-4
+    python experiments/latency.py --config=configs/emoji64.py:captions,bf16 --methods=learned,ddim-48,driffusion-*-4
 
-The last times a config's network; its ``evaluate.methods`` are chosen by name. Its data need not be there.
+The last times a config's network (``--config`` may be repeated); its ``evaluate.methods`` are chosen by name. Its data need not be there.
 
 Weights are random, which changes no latency (``weights`` says so in every row). Latents have an eighth of ``pixels``
 and 4 channels; ``--decoder`` adds Stable Diffusion's decoder to every sampler.
@@ -276,7 +276,7 @@ def main(
 
 if __name__ == "__main__":
     flags.DEFINE_boolean("smoke", False, "the small networks of experiments/loops.py")
-    flags.DEFINE_list("config", "", "configs instead of published sizes")
+    flags.DEFINE_multi_string("config", [], "configs instead of published sizes; may be repeated")
     flags.DEFINE_list("networks", "dit-xl/2,dit-l/2,dit-b/2,sd-unet", "published sizes")
     flags.DEFINE_list("pixels", "512,1024", "sides of the images")
     flags.DEFINE_list("guidance", "4,1", "weights; 1 is none")
