@@ -5,7 +5,8 @@
     python experiments/latency.py --networks=dit-xl/2 --pixels=512 --attention=auto --decoder --deadline=540
     python experiments/latency.py --config=configs/emoji64.py:captions,bf16 --methods=learned,ddim-48,driffusion-*-4
 
-The last times a config's network (``--config`` may be repeated); its ``evaluate.methods`` are chosen by name. Its data need not be there.
+The last times a config's network (``--config`` may be repeated); its ``evaluate.methods`` are chosen by name. Its data
+need not be there.
 
 Weights are random, which changes no latency (``weights`` says so in every row). Latents have an eighth of ``pixels``
 and 4 channels; ``--decoder`` adds Stable Diffusion's decoder to every sampler.
