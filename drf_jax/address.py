@@ -17,7 +17,6 @@ without the command line copy back at their exit.
 
 import atexit
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -33,6 +32,7 @@ import jax
 from etils import epath
 
 from drf_jax.atomic import replacing
+from drf_jax.cache import cache_folder
 from drf_jax.errors import UserError
 from drf_jax.lock import hold
 from drf_jax.typing import Folder
@@ -250,20 +250,18 @@ def _remote(path: str) -> epath.Path:
 
 def _folder(name: str, to_train: bool) -> Path:
     """One for the run of this name that no other process has, and that this one has until it ends."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    role = "train" if to_train else "read"
     process = f"-{jax.process_index()}" if jax.process_index() else ""
-    for n in itertools.count(1):
-        role = "train" if to_train else f"read-{n}" if n > 1 else "read"
-        local = (cache / "drf_jax" / "runs" / f"{role}{process}" / name).absolute()
+    while True:
+        local = (cache_folder() / "runs" / f"{role}{process}" / name).absolute()
         local.mkdir(parents=True, exist_ok=True)
         try:
             hold(local)
+            return local
         except UserError:
             if to_train:
                 raise
-            continue
-        return local
-    raise AssertionError
+            role += "-more"  # another process reads in that one
 
 
 def stays(path: Path) -> bool:

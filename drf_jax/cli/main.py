@@ -6,12 +6,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import jax
 from absl import flags, logging
 
 from drf_jax import address, build
+from drf_jax.cache import cache_folder
 from drf_jax.cli.data import define_named, define_prepare, embed_data, prepare_data
 from drf_jax.cli.distributed import connect_if_asked, define_distributed
 from drf_jax.cli.export import define_export, export
@@ -122,8 +122,7 @@ COMMANDS: dict[str, tuple[Callable, Callable]] = {
 def compilation_cache() -> None:
     """Keep compiled programs across runs, unless the user says where or that not (an empty variable)."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "drf_jax" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
 
 
 def main(argv: Sequence[str]) -> int:
