@@ -106,6 +106,15 @@ def test_the_later_run_goes_on_and_the_earlier_one_stops(storage, host, capsys):
     assert "run/.lock" not in storage.objects
 
 
+def test_what_the_earlier_run_wrote_until_it_was_replaced_is_not_lost(storage, host):
+    claim("gs://bucket/run", CONFIG)
+    host("b")
+    folder = address.here("gs://bucket/run", to_train=True)
+    storage.put("run/metrics.jsonl", b"written after the later run had looked\n")
+    address.claim(folder)
+    assert (folder / "metrics.jsonl").read_text() == "written after the later run had looked\n"
+
+
 def test_a_run_that_is_trained_here_is_not_trained_twice(storage, host, monkeypatch):
     folder = claim("gs://bucket/run", CONFIG)
     (folder / "metrics.jsonl").write_text("more than is at the address\n")

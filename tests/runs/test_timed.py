@@ -140,6 +140,13 @@ def test_several_processes_would_plan_their_own(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_address_is_no_folder_for_a_training_of_given_seconds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="gs://bucket/run is an address"):
+        train_for({}, "gs://bucket/run", 1.0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_are_decoded_before_a_training_that_reads_them(teacher, tmp_path, monkeypatch):
     decoded, runs = [], []
     monkeypatch.setattr(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from drf_jax import pytree
+from drf_jax.errors import UserError
 from drf_jax.process.prediction import Prediction
 from drf_jax.process.schedule import VE, CosineVP
 from drf_jax.sampling import distilled, driffusion, serial
@@ -111,6 +112,11 @@ def test_a_student_that_ends_makes_the_image_from_where_the_teacher_came(setting
     np.testing.assert_allclose(found.x, teacher(anchor, t).x0, atol=1e-9)
     assert set(found.sequential_calls.tolist()) == {2 * rounds - 1}
     assert set(found.network_evaluations.tolist()) == {(rounds - 1) * (K + 2) + 1}
+
+
+def test_who_ends_is_the_teacher_or_the_student(setting):
+    with pytest.raises(UserError, match="ends = 'nobody': choose 'teacher' or 'student'"):
+        hybrid(Wrong(), *setting(steps=2 * (K + 1)), ends="nobody")
 
 
 @pytest.mark.parametrize("steps", [5, 6, 7])

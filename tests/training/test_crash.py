@@ -4,7 +4,6 @@ The killed run's last checkpoint (parameters, average, optimizer state) and its 
 a run that was never interrupted, bit for bit.
 """
 
-import json
 import os
 import random
 import shutil
@@ -13,16 +12,13 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+from commands import ENTRY, curve, finish, state
 
 from drf_jax.configs import digits
 from drf_jax.training.best import read_scores
-from drf_jax.training.metrics import is_timing
 
-ENTRY = "from drf_jax.cli.main import run; run()"
 KILLS, STEPS = 21, 200
 OFTEN = "--config.train.checkpoint_every=2"
 COMMAND = [
@@ -55,10 +51,7 @@ class Runs:
 
     def finish(self, workdir, *flags, code=0, entry=ENTRY):
         """What the command says on stderr; it ends with ``code``."""
-        process = self.start(workdir, *flags, entry=entry)
-        _, err = process.communicate(timeout=250)
-        assert process.returncode == code, err
-        return err
+        return finish(self.start(workdir, *flags, entry=entry), code)
 
 
 @pytest.fixture(scope="module")
@@ -80,21 +73,9 @@ def steps(workdir):
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def state(workdir):
-    with ocp.StandardCheckpointer() as reader:
-        tree = reader.restore(workdir / "checkpoints" / str(STEPS) / "default")
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def curve(workdir):
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: line[name] for name in line if not is_timing(name)} for line in lines]
-
-
 def same(ours, theirs):
     """Whether two finished runs are the same, bit for bit."""
-    a, b = state(ours), state(theirs)
+    a, b = state(ours, STEPS), state(theirs, STEPS)
     assert a.keys() == b.keys() and len(a) > 50
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)

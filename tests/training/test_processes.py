@@ -1,21 +1,16 @@
 """Two processes with 4 devices each train as one with 8; what the one saves the other resumes."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+from commands import commands, finish, state
 
 from drf_jax.configs import digits
 
-ENTRY = "from drf_jax.cli.main import run; run()"
 STEPS = 40
 TINY = [
     *("train", "--config", f"{digits.__file__}:smoke", "--config.mesh.data=-1"),
@@ -35,23 +30,16 @@ def port():
 def start(quick_flags, tmp_path_factory):
     """``start(devices, *flags)``: the command in a process of its own; all share compiled programs, no others do."""
     cache = tmp_path_factory.mktemp("cache")
-    started = []
 
     def start(devices, *flags):
-        flags = [sys.executable, "-c", ENTRY, *TINY, *map(str, flags)]
         env = {
-            **os.environ,
             "XLA_FLAGS": f"{quick_flags} --xla_force_host_platform_device_count={devices}",
             "JAX_COMPILATION_CACHE_DIR": str(cache),
         }
-        started.append(subprocess.Popen(flags, env=env, stderr=subprocess.PIPE, text=True))
-        return started[-1]
+        return begin([*TINY, *flags], env)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+    with commands() as begin:
+        yield start
 
 
 def pair(start, workdir):
@@ -71,19 +59,6 @@ def wait_for(workdir, step):
     while saved(workdir) < step:
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def state(workdir):
-    with ocp.StandardCheckpointer() as reader:
-        tree = reader.restore(workdir / "checkpoints" / str(STEPS) / "default")
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def finish(process, code):
-    _, err = process.communicate(timeout=250)
-    assert process.returncode == code, err
-    return err
 
 
 @pytest.mark.slow
@@ -127,7 +102,7 @@ def test_two_processes_are_stopped_killed_and_resumed_as_one(start, tmp_path):
     # One process with all the devices goes on, and ends where the uninterrupted one did.
     err = finish(start(8, "--workdir", cut), 0)
     assert f"from step {killed} of {STEPS} on 8 x cpu" in err
-    ours, theirs = state(cut), state(whole)
+    ours, theirs = state(cut, STEPS), state(whole, STEPS)
     assert ours.keys() == theirs.keys() and len(ours) > 50
     for name in theirs:
         # The bias of the keys has no gradient but rounding, which Adam makes larger.

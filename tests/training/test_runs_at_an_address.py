@@ -1,27 +1,21 @@
 """Runs at an address end as those in a folder do, whatever hosts they were on; hosts share no file system."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from bucket import bucket
+from commands import commands, curve, finish, state
 
 from drf_jax.configs import digits, digits_distilled
-from drf_jax.training.metrics import is_timing
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:Sharding info not provided"),
 ]
-ENTRY = "from drf_jax.cli.main import run; run()"
 STEPS = 40
 COMMAND = [
     *("train", "--config", f"{digits.__file__}:smoke", "--config.mesh.data=-1"),
@@ -43,29 +37,19 @@ def storage():
 @pytest.fixture(scope="module")
 def start(storage, quick_flags, tmp_path_factory):
     """``start(host, devices, *flags)``: a command on a host of its own folders; all share compiled programs."""
-    cache, hosts, started = (
-        tmp_path_factory.mktemp("cache"),
-        tmp_path_factory.mktemp("hosts"),
-        [],
-    )
+    cache, hosts = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("hosts")
 
     def start(host, devices, *flags, command=COMMAND):
         env = {
-            **os.environ,
             **storage.environment,
             "XDG_CACHE_HOME": str(hosts / host),
             "XLA_FLAGS": f"{quick_flags} --xla_force_host_platform_device_count={devices}",
             "JAX_COMPILATION_CACHE_DIR": str(cache),
         }
-        words = [sys.executable, "-c", ENTRY, *command, *map(str, flags)]
-        started.append(subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True))
-        return started[-1]
+        return begin([*command, *flags], env)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+    with commands() as begin:
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +58,6 @@ def whole(start, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("whole") / "run"
     finish(start("whole", 8, "--workdir", workdir))
     return workdir
-
-
-def finish(process, code=0):
-    _, err = process.communicate(timeout=250)
-    assert process.returncode == code, err
-    return err
 
 
 def saved(storage):
@@ -105,18 +83,6 @@ def fetched(storage, folder):
     return folder
 
 
-def state(workdir):
-    with ocp.StandardCheckpointer() as reader:
-        tree = reader.restore(workdir / "checkpoints" / str(STEPS) / "default")
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def curve(workdir):
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: line[name] for name in line if not is_timing(name)} for line in lines]
-
-
 def test_a_run_that_is_killed_goes_on_on_another_host_with_the_same_bits(
     storage, start, whole, tmp_path
 ):
@@ -132,7 +98,7 @@ def test_a_run_that_is_killed_goes_on_on_another_host_with_the_same_bits(
     said = finish(start("host-2", 8, "--workdir", ADDRESS))
     assert f"from step {step} of {STEPS}" in said
     assert "runs/digits/.lock" not in storage.objects
-    ours, theirs = state(fetched(storage, tmp_path)), state(whole)
+    ours, theirs = state(fetched(storage, tmp_path), STEPS), state(whole, STEPS)
     assert ours.keys() == theirs.keys() and len(ours) > 50
     for name in ours:
         np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
@@ -153,7 +119,7 @@ def test_two_hosts_that_share_no_folder_train_one_run(storage, start, whole, tmp
     assert 8 <= (step := saved(storage)) < STEPS
     said = finish(start("alone", 8, "--workdir", ADDRESS))
     assert f"from step {step} of {STEPS}" in said
-    ours, theirs = state(fetched(storage, tmp_path)), state(whole)
+    ours, theirs = state(fetched(storage, tmp_path), STEPS), state(whole, STEPS)
     for name in ours:
         # The bias of the keys has no gradient but rounding, which Adam makes larger.
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=2e-4, err_msg=name)
