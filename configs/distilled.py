@@ -70,6 +70,7 @@ def distilled(
     mesh: int = -1,
     grid: str = "uniform",
     spacing: float = 1.0,
+    hybrids: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ConfigDict:
     """The config for ``method=NAME[,calls=N][,smoke]``; ``calls`` for the methods of `ROUNDS`.
 
@@ -85,6 +86,7 @@ def distilled(
       mesh: devices that split the batch; -1 is all.
       grid: of the teacher's walk and of the students' own times.
       spacing: of the steps of students on the teacher's walk.
+      hybrids: what differs in ``evaluate.hybrid`` for drafters by these methods.
     """
     parts = list(filter(None, arg.split(",")))
     smoke = "smoke" in parts
@@ -142,6 +144,7 @@ def distilled(
             "grid": "",
             "relaxation": 1.0,
             "ended_by_student": (),
+            **(hybrids or {}).get(name, {}),
         }
     if name == "adversarial":
         # For both players: momentum makes the game collapse.

@@ -81,4 +81,6 @@ def test_its_student_drafts_for_it_and_a_probe_has_all_rows_that_it_can(data, me
         assert names
         if not changes:
             hybrids = [name for name in names if name.startswith(f"{HYBRIDS[method]}-")]
-            assert len(hybrids) == (1 if method == "step" else 3)
+            assert len(hybrids) == len(
+                config.evaluate.hybrid.rounds + config.evaluate.hybrid.ended_by_student
+            )

@@ -166,7 +166,7 @@ def test_rows_are_what_was_asked_for(teacher):
 def test_a_hybrid_s_relaxation_is_what_the_config_says(teacher):
     config = smoke(emoji64_distilled, "lcm")
     config.evaluate.update(calls=(1,))
-    config.evaluate.hybrid.rounds = (2,)
+    config.evaluate.hybrid.update(rounds=(2,), ended_by_student=())
     noise, keys = jax.random.normal(KEYS, (2, 8, 8, 1)), sample_keys(KEYS, np.arange(2))
     cond, images = {"label": jnp.array([1, 2], jnp.int32)}, []
     for factor in (1.0, 1.5, 2.0):
