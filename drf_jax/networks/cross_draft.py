@@ -66,7 +66,8 @@ class CrossDraftAttention(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class CrossDraft:
-    """What a trunk needs to make its mixers: ``mixer.module("mix_0")(h, c)`` where ``mixer.after(...)``.
+    """What a trunk needs to make its mixers: ``mixer.module(CrossDraftAttention, "mix_0")(h, c)`` where
+    ``mixer.after(...)``.
 
     Raises:
       UserError: ``drafts`` is not positive, ``width`` no multiple of ``heads``, or ``where`` unknown.
@@ -92,5 +93,5 @@ class CrossDraft:
         """Whether a mixer follows a block, which is one of those of ``every_block`` and of ``attention`` or not."""
         return {"every_block": block, "attention": attention}[self.where]
 
-    def module(self, name: str) -> CrossDraftAttention:
-        return CrossDraftAttention(self.drafts, self.heads, self.dtype, self.width, name=name)
+    def module(self, cls: type[CrossDraftAttention], name: str) -> CrossDraftAttention:
+        return cls(self.drafts, self.heads, self.dtype, self.width, name=name)

@@ -15,8 +15,9 @@ from jaxtyping import Array, Float
 from drf_jax.errors import UserError
 from drf_jax.networks.adaln import Block, modulated_norm
 from drf_jax.networks.attention import check_backend
-from drf_jax.networks.cross_draft import CrossDraft
+from drf_jax.networks.cross_draft import CrossDraft, CrossDraftAttention
 from drf_jax.networks.embed import Embedding, parameter_dtype
+from drf_jax.networks.traced_once import traced_once
 
 
 def positions(height: int, width: int, features: int) -> Float[np.ndarray, "h w f"]:
@@ -48,12 +49,13 @@ class Trunk(nn.Module):
             net.width, dtype=net.dtype, param_dtype=parameter_dtype(net.dtype), name="patches"
         )(x)
         h = h + positions(rows, columns, net.width).reshape(-1, net.width).astype(h.dtype)
-        block = nn.remat(Block) if net.remat else Block
+        block = traced_once(nn.remat(Block) if net.remat else Block, self)
+        mixing = traced_once(CrossDraftAttention, self)
         settings = (net.heads, net.mlp_ratio, net.dtype, net.attention_backend)
         for i in range(net.depth):
             h = block(*settings, name=f"block_{i}")(h, c)
             if self.mixer is not None and self.mixer.after(True, (net.depth - 1 - i) % 2 == 0):
-                h = h + self.mixer.module(f"mix_{i}")(h, c)
+                h = h + self.mixer.module(mixing, f"mix_{i}")(h, c)
         return h.reshape(b, rows, columns, net.width)
 
 

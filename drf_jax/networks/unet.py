@@ -13,10 +13,11 @@ from jaxtyping import Array, Float
 
 from drf_jax.errors import UserError
 from drf_jax.networks.attention import check_backend
-from drf_jax.networks.cross_draft import CrossDraft
+from drf_jax.networks.cross_draft import CrossDraft, CrossDraftAttention
 from drf_jax.networks.embed import Embedding, parameter_dtype
 from drf_jax.networks.outconv import OutConv
 from drf_jax.networks.resblock import Stage, group_norm, modulate
+from drf_jax.networks.traced_once import traced_once
 
 
 class Trunk(nn.Module):
@@ -35,14 +36,15 @@ class Trunk(nn.Module):
         channels = [net.width * m for m in net.multipliers]
         last = len(channels) - 1
         mixers = 0
-        block = nn.remat(Stage) if net.remat else Stage
+        block = traced_once(nn.remat(Stage) if net.remat else Stage, self)
+        mixing = traced_once(CrossDraftAttention, self)
 
         def stage(h, name, level, attention, coarse):
             nonlocal mixers
             settings = (net.heads, attention, net.dtype, net.attention_backend)
             h = block(channels[level], *settings, name=name)(h, c)
             if self.mixer is not None and self.mixer.after(coarse, attention):
-                h = h + self.mixer.module(f"mix_{mixers}")(h, c)
+                h = h + self.mixer.module(mixing, f"mix_{mixers}")(h, c)
                 mixers += 1
             return h
 
