@@ -86,7 +86,8 @@ def distilled(
       mesh: devices that split the batch; -1 is all.
       grid: of the teacher's walk and of the students' own times.
       spacing: of the steps of students on the teacher's walk.
-      hybrids: what differs in ``evaluate.hybrid`` for drafters by these methods.
+      hybrids: what differs in ``evaluate.hybrid`` for drafters by these methods (``"step"``), or by one in so many
+        calls (``"step,calls=1"``).
     """
     parts = list(filter(None, arg.split(",")))
     smoke = "smoke" in parts
@@ -144,7 +145,8 @@ def distilled(
             "grid": "",
             "relaxation": 1.0,
             "ended_by_student": (),
-            **(hybrids or {}).get(name, {}),
+            "refiner": "",
+            **drafted(hybrids or {}, name, calls),
         }
     if name == "adversarial":
         # For both players: momentum makes the game collapse.
@@ -152,6 +154,11 @@ def distilled(
     if smoke:
         make_small(config)
     return config
+
+
+def drafted(hybrids: Mapping[str, Mapping[str, Any]], name: str, calls: str | None) -> dict:
+    own = hybrids.get(f"{name},calls={calls}", {}) if calls else {}
+    return {**hybrids.get(name, {}), **own}
 
 
 def make_small(config: ConfigDict) -> None:

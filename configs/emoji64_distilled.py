@@ -46,7 +46,7 @@ METHODS = {
     },
     "consistency_training": {
         "first_intervals": 10,
-        "last_intervals": 20,  # 1,280 diverge: too few updates for each number
+        "last_intervals": 40,  # 1,280 diverge: too few updates for each number
         "proposal": "log_normal",
         "distance": "pseudo_huber",
         "target": "stop_gradient",
@@ -93,6 +93,7 @@ def get_config(arg: str = "") -> ConfigDict:
         grid="shifted:4",  # the teacher's
         hybrids={
             "step": {"drafts": 5, "relaxation": 2.0},
+            "step,calls=1": {"drafts": 3, "relaxation": 1.5, "grid": "shifted:8"},
             "lcm": {"grid": "shifted:6", "ended_by_student": (2, 3)},
         },
         evaluate={

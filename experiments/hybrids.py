@@ -6,7 +6,8 @@
 Every student of ``--students`` (runs of methods that draft for their teacher: step, progressive and consistency
 distillation, LCM) drafts with every combination of ``--rounds`` that it serves, ``--drafts``, ``--grids`` (``own`` is
 the student's) and ``--relaxations``, and of ``--ended_by_student``, without relaxation; rounds have to end where a
-student of a fixed number of steps makes them. Nothing is trained. A ``--seed`` other than a table's has other noises,
+student of a fixed number of steps makes them. Nothing is trained. ``--refiner`` names a run of the teacher's network,
+trained on (PFGM++), that refines in its place. A ``--seed`` other than a table's has other noises,
 so that what is chosen here was not chosen on those.
 
 Samples, features and metrics are ``config.evaluate`` of the teacher's run, or of ``--config``; `rmse_to_teacher` is the
@@ -147,6 +148,7 @@ def every_job(bench: Bench, students: Sequence[Student], given: argparse.Namespa
     )
     for student, rounds, drafts, grid, relaxation in (*asked, *ended):
         common = {"drafts": drafts, "row": student.row, "grid": "" if grid == OWN else grid}
+        common["refiner"] = given.refiner
         if relaxation is None:
             options = build.Hybrid((), ended_by_student=(rounds,), **common)
             label = f"{student.folder.name}, {2 * rounds - 1} calls, K = {drafts}, {grid}"
@@ -159,6 +161,8 @@ def every_job(bench: Bench, students: Sequence[Student], given: argparse.Namespa
             print(f"hybrids: left out: {label}: {error}", file=sys.stderr)
             continue
         networks = [parameter_hash(params) for params in student.params]
+        if given.refiner:
+            networks.append(student.setting.load_refiner(given.refiner).sha256)
         told = student.folder.name, networks, dataclasses.asdict(options)
         mark = fingerprint(bench.mark, *told)
         jobs.append(Job(label, mark, functools.partial(hybrid_row, bench, student, options)))
@@ -209,6 +213,7 @@ def main(given: list[str]) -> int:
     parser.add_argument("--drafts", default="3", help="with commas")
     parser.add_argument("--grids", default=OWN, help=f"with commas; {OWN} is the student's")
     parser.add_argument("--relaxations", default="1,1.5", help="with commas")
+    parser.add_argument("--refiner", default="", help="a run that refines in the teacher's place")
     parser.add_argument("--seed", type=int, default=0, help="of the noises")
     parser.add_argument("--metrics", default="", help="with commas; config.evaluate's unless given")
     try:

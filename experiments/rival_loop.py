@@ -127,7 +127,7 @@ def make_student(
         else:
             source = source_of(name)
             one(source, student.source, {}, o.seconds / 2)
-            one(name, student, {"method.source": str(o.runs / source)}, o.seconds / 2)
+            one(name, student, {student.key: str(o.runs / source)}, o.seconds / 2)
 
     done = attempt(made, name, training)
     trained()

@@ -39,19 +39,29 @@ STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "step-1": ("step,calls=1", {"evaluate.hybrid.rounds": (1,)}),
 }
 """Name -> the config's method, and the rows beyond the config's own."""
-SMOKE = tuple(name for name in STUDENTS if name[-1] not in "128")
+REFINED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "hybrid-tuned": (
+        "lcm",
+        "pfgmpp",
+        {"evaluate.row": "lcm-half", "evaluate.calls": (1,), "evaluate.hybrid.row": "hybrid-tuned"},
+    ),
+}
+"""Name -> the method of a drafter, that of the teacher's network trained on, which refines, and what differs in the
+rows. Each of the two has half of the seconds."""
+SMOKE = (*(name for name in STUDENTS if name[-1] not in "128"), *REFINED)
 FREE = "training-free"
 SPARE = 20.0
 """Seconds before the deadline at which everything stops."""
 
 
 class Student(NamedTuple):
-    """A training: a config as ``--config`` has it, dotted keys that differ, and the student that this one starts from,
-    which is trained before it: each then has half of the seconds."""
+    """A training: a config as ``--config`` has it, dotted keys that differ, and the student that is trained before it,
+    whose folder this one is told by ``key``: each then has half of the seconds."""
 
     spec: str
     changes: dict[str, Any]
     source: "Student | None" = None
+    key: str = "method.source"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +133,11 @@ def say(text: str) -> None:
 
 def offered(o: Options) -> dict[str, Student]:
     """The students that the data set's configs have."""
-    found = {}
+    found, of = {}, lambda method: o.spec("distilled", f"method={method}")
     for name, (method, changes) in STUDENTS.items():
         if o.smoke and name not in SMOKE:
             continue
-        spec = o.spec("distilled", f"method={method}")
+        spec = of(method)
         try:
             looks = looks_through_classifier(load_config(spec))
         except UserError as error:
@@ -135,6 +145,9 @@ def offered(o: Options) -> dict[str, Student]:
             continue
         adversary = {"method.features": str(o.adversary)} if looks else {}
         found[name] = Student(spec, changes | adversary)
+    for name, (drafter, refiner, changes) in REFINED.items():
+        tuned = Student(of(refiner), {})
+        found[name] = Student(of(drafter), changes, tuned, "evaluate.hybrid.refiner")
     return found
 
 

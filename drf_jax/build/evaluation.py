@@ -77,7 +77,8 @@ class Hybrid:
 
     ``row`` is what comes before the number of calls, ``grid`` the student's own unless given, and ``relaxation`` the
     factor ω of the last step. Of the numbers of rounds in ``ended_by_student`` the last round is the student's call
-    alone: 3 calls of 2 rounds, 5 of 3.
+    alone: 3 calls of 2 rounds, 5 of 3. ``refiner`` is the run of a student in place of the teacher: one whose network
+    is the teacher's, trained on (PFGM++).
     """
 
     rounds: tuple[int, ...]
@@ -86,6 +87,7 @@ class Hybrid:
     grid: str = ""
     relaxation: float = 1.0
     ended_by_student: tuple[int, ...] = ()
+    refiner: str = ""
 
     def __post_init__(self):
         path = "config.evaluate.hybrid"

@@ -101,7 +101,7 @@ FAMILIES = (
     *("step-distilled", "consistency-distillation", "consistency-training", "lcm", "lcm-lora"),
     *("adversarial", "pfgmpp", "driffusion-conservative", "driffusion-aggressive"),
     *("driffusion-anchored", "learned", "learned-aggressive", "learned-anchored", "hybrid"),
-    *("hybrid-step", "hybrid-progressive", "hybrid-lcm"),
+    *("hybrid-step", "hybrid-progressive", "hybrid-lcm", "hybrid-tuned"),
 )
 
 

@@ -46,6 +46,9 @@ class PlannedSetting(Setting):
     def start(self, folder: str) -> Params:
         return self.teacher.denoiser.params
 
+    def refiner(self, folder: str) -> Denoiser:
+        return self.teacher.denoiser
+
     def examples(self) -> Callable[[int], dict[str, Any]]:
         batch = examples(self.teacher.data, self.train.batch_size)
         return lambda update: batch

@@ -26,10 +26,10 @@ from drf_jax.errors import UserError
 from drf_jax.runs.distillation import Setting, Stage, make_stages
 from drf_jax.runs.distillation.features import judge_of
 from drf_jax.runs.distillation.players import student_of
-from drf_jax.runs.distillation.rows import hybrid_identity, rows
+from drf_jax.runs.distillation.rows import HYBRID, hybrid_identity, refiner_of, rows
 from drf_jax.runs.distillation.stage import Phase
 from drf_jax.runs.keys import INIT, TRAIN, root_key
-from drf_jax.runs.source import NETWORKS, Source, check_source, note_source, noted_source
+from drf_jax.runs.source import NETWORKS, REFINERS, Source, check_source, note_source, noted_source
 from drf_jax.runs.teacher import Teacher, grid_of_samples, load_teacher, parameter_hash
 from drf_jax.runs.trained import Trained, train_seconds
 from drf_jax.sharding import shard_tree
@@ -61,6 +61,9 @@ def train_distilled(
     setting.check_batch("config.train.batch_size", setting.train.batch_size)
     # What is wrong in the evaluation fails here, not after the training.
     build.methods(config, teacher.denoiser, teacher.data, setting.loop)
+    refiner_of(
+        build.evaluate(config), setting
+    )  # read here, as nothing can be while shapes are found
     source = build.distillation_spec(config).source
     params = setting.start(source)
     with naming(f"config.method.source = {source!r}"):
@@ -170,6 +173,7 @@ def stages_of(
         loop=build.loop(teacher.config),
         parts=devices * train.accumulate,
         load=functools.cache(load),
+        load_refiner=functools.cache(lambda folder: load_refiner(folder, teacher)),
     )
     setting.optimizer()  # its errors are of the config
     return setting, make_stages(build.distillation_spec(config), setting)
@@ -217,14 +221,25 @@ def load_source(folder: str, teacher: Teacher) -> Source:
       UserError: no such run, an unreadable checkpoint, one distilled from another teacher, or it has no such network.
     """
     with naming(f"config.method.source = {folder!r}"):
-        workdir, config = here(folder), read_config(folder)
-        build.check_task(config, "distill", folder)
-        if (name := config["method"]["name"]) not in NETWORKS:
-            raise UserError(
-                f"a run of {name} has no denoising network; choose a run of {', '.join(NETWORKS)}"
-            )
-        _, stages, (*_, params) = load_stages(config, workdir, teacher)
-        params = student_of(params)
+        return read_source(folder, teacher, NETWORKS, "a run of {} has no denoising network")
+
+
+def load_refiner(folder: str, teacher: Teacher) -> Source:
+    """The network of a distilled run that may refine in the teacher's place; errors as of `load_source`."""
+    with naming(f"{HYBRID}.refiner = {folder!r}"):
+        return read_source(
+            folder, teacher, REFINERS, "the network of a run of {} is not the teacher's"
+        )
+
+
+def read_source(folder: str, teacher: Teacher, methods: Sequence[str], wrong: str) -> Source:
+    """The averaged parameters of the last stage of a run of these methods; ``wrong`` says what others lack."""
+    workdir, config = here(folder), read_config(folder)
+    build.check_task(config, "distill", folder)
+    if (name := config["method"]["name"]) not in methods:
+        raise UserError(f"{wrong.format(name)}; choose a run of {', '.join(methods)}")
+    _, stages, (*_, params) = load_stages(config, workdir, teacher)
+    params = student_of(params)
     return Source(params, parameter_hash(params), seconds_behind(config, workdir, stages)[-1])
 
 
@@ -264,6 +279,7 @@ def load_distilled(
     seconds = seconds_behind(config, workdir, stages)
     source = build.distillation_spec(config).source
     started = (noted_source(workdir)["sha256"],) if source else ()
+    refiner = refiner_of(spec, setting)
     return [
         Trained(
             method,
@@ -271,11 +287,18 @@ def load_distilled(
                 hashes[i],
                 plain(config["method"]),
                 spec.guidance,
-                hybrid_identity(spec) if method.mode == "hybrid" else None,
+                hybrid_identity(spec, refiner) if method.mode == "hybrid" else None,
                 *started,
             ),
-            seconds[i],
+            together(seconds[i], refiner) if method.mode == "hybrid" else seconds[i],
             judge_of(workdir),
         )
         for method, i in rows(spec, setting, stages, params)
     ]
+
+
+def together(seconds: float | None, refiner: Source | None) -> float | None:
+    """Seconds of training behind a drafter and what refines its drafts; None if either was not recorded."""
+    if refiner is None or seconds is None:
+        return seconds
+    return None if refiner.train_seconds is None else seconds + refiner.train_seconds

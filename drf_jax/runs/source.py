@@ -1,4 +1,6 @@
-"""Where a student's networks start, if not as the teacher: as the network of another distilled run of that teacher.
+"""Other distilled runs of a teacher whose network a student takes: to start from, or to refine in the teacher's place.
+
+Its networks start, if not as the teacher, as the network of such a run (``config.method.source``).
 
     <run>/source.json    of the student: hash of that network's parameters, and the seconds of training behind them
 
@@ -24,6 +26,8 @@ from drf_jax.typing import Params
 SOURCE = "source.json"
 NETWORKS = ("step", "progressive", "consistency_distillation", "consistency_training", "lcm")
 """Methods whose student is a network like the teacher's, which may have an input for the guidance weight besides."""
+REFINERS = ("pfgmpp",)
+"""Methods whose student is the teacher's network, trained on to denoise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Source:
 
 
 def unreadable(folder: str) -> Source:
-    raise UserError(f"config.method.source = {folder!r}: there are no runs here")
+    raise UserError(f"{folder!r}: there are no runs here")
 
 
 def check_source(workdir: Path, source: Source) -> None:

@@ -33,6 +33,7 @@ LOCAL = {
     "method.source": "",
     "method.features": "",
     "evaluate.students": (),
+    "evaluate.hybrid.refiner": "",
     "evaluate.features": "",
     "evaluate.statistics": "",
 }

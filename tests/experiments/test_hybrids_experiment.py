@@ -1,6 +1,7 @@
 """The experiment on hybrids, with untrained students of an untrained teacher."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ from drf_jax.cli.main import main
 from drf_jax.configs import digits_distilled
 from drf_jax.errors import UserError
 from drf_jax.runs.distil import stages_of
+from drf_jax.runs.source import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +41,7 @@ def student(hybrids, untrained_teacher):
 
 def given(**changes):
     flags = {"rounds": "1,2", "drafts": "2", "grids": "own", "relaxations": "1,2"}
-    flags |= {"ended_by_student": ""}
+    flags |= {"ended_by_student": "", "refiner": ""}
     return argparse.Namespace(**flags | changes)
 
 
@@ -62,6 +64,18 @@ def test_a_student_that_ends_is_a_row_without_relaxation(hybrids, bench, student
     row, _ = job.make()
     assert (row["method"], row["sequential_calls"]) == ("hybrid-lcm-5", 5)
     assert row["network_evaluations"] == 2 * 4 + 1 and "relaxation" not in row
+
+
+def test_what_refines_in_the_teacher_s_place_changes_the_samples(hybrids, bench, student):
+    lcm = student("lcm")
+    moved = jax.tree.map(lambda leaf: leaf + 0.01, bench.teacher.denoiser.params)
+    load = lambda folder: Source(moved, folder, 1.0)
+    tuned = dataclasses.replace(lcm, setting=dataclasses.replace(lcm.setting, load_refiner=load))
+    asked = [given(rounds="2", relaxations="1", refiner=folder) for folder in ("", "a", "b")]
+    jobs = [hybrids.every_job(bench, [tuned], each)[0] for each in asked]
+    assert len({job.mark for job in jobs}) == 3
+    errors = [job.make()[0]["rmse_to_teacher"] for job in jobs]
+    assert errors[0] != errors[1] == errors[2]
 
 
 def test_grids_and_factors_change_the_samples(hybrids, bench, student):

@@ -24,9 +24,23 @@ def test_every_data_set_offers_every_distilled_method(rivals, options):
     assert {method.partition(",")[0] for method, _ in students.values()} == set(build.METHODS)
     for data in ("digits", "fashion_mnist32", "emoji64", "cifar10"):
         offered = rivals.offered(dataclasses.replace(options, data=data, smoke=False))
-        assert offered.keys() == students.keys()
+        assert offered.keys() == {*students, "hybrid-tuned"}
     assert offered["lcm"].changes["evaluate.calls"] == (1, 2, 4, 8)
     assert offered["adversarial"].changes["method.features"].endswith("adversary.npz")
+
+
+def test_a_pair_has_half_of_the_seconds_each(rivals, options, monkeypatch):
+    seen, loop = [], sys.modules["rival_loop"]
+    monkeypatch.setattr(loop, "train", lambda *args: seen.append(args))
+    monkeypatch.setattr(loop, "score", lambda *_: None)
+    student = rivals.offered(options)["hybrid-tuned"]
+    loop.make_student(options, rivals.Table(options), options.runs, "hybrid-tuned", student, {})
+    refiner, drafter = seen
+    names = [load_config(each[3]).method.name for each in (refiner, drafter)]
+    assert names == ["pfgmpp", "lcm"]
+    assert [each[6] for each in (refiner, drafter)] == [options.seconds / 2] * 2
+    assert drafter[4]["evaluate.hybrid.refiner"] == str(refiner[5])
+    assert "evaluate.hybrid.refiner" not in refiner[4]
 
 
 def test_the_table_goes_on_where_it_stopped(rivals, options):

@@ -19,7 +19,8 @@ from drf_jax.process.pfgmpp import PFGMPP
 from drf_jax.runs.distil import stage_shapes, stages_of
 from drf_jax.runs.distillation import adversarial
 from drf_jax.runs.distillation import stage as stage_module
-from drf_jax.runs.distillation.rows import rows
+from drf_jax.runs.distillation.rows import hybrid_identity, rows
+from drf_jax.runs.source import Source
 from drf_jax.runs.trajectories import Walk, guidance_weights, teacher_trajectories
 from drf_jax.sampling.guidance import Guided
 from drf_jax.sampling.loops import COMPILED
@@ -218,6 +219,26 @@ def test_as_many_rounds_are_drafted_by_the_student_of_as_many_steps(teacher):
     config.evaluate.hybrid.rounds = (3,)
     with pytest.raises(UserError, match=r"hybrid\.rounds: 3 is not .*; choose among \[4, 2\]"):
         rows(build.evaluate(config), setting, stages, params)
+
+
+def test_another_network_may_refine_in_the_teacher_s_place(teacher):
+    config = smoke(emoji64_distilled, "lcm")
+    config.evaluate.hybrid.update(rounds=(2,), ended_by_student=(), refiner="runs/tuned")
+    setting, stages = stages_of(config, teacher)
+    tuned = jax.tree.map(lambda leaf: leaf + 1, teacher.denoiser.params)
+    asked = []
+    load = lambda folder: asked.append(folder) or Source(tuned, "a" * 64, 3.0)
+    setting = dataclasses.replace(setting, load_refiner=load)
+    params = [stages[0].init(teacher.denoiser.params, jax.random.key(0))]
+    *_, (hybrid, _) = rows(build.evaluate(config), setting, stages, params)
+    _, refiner = hybrid.sampler.args[0]
+    assert same(refiner.params, tuned)
+    assert set(asked) == {"runs/tuned"}
+    spec = build.evaluate(config)
+    by = [hybrid_identity(spec, Source(tuned, name, 3.0)) for name in ("a", "b")]
+    assert by[0] != by[1] and "runs/tuned" not in by[0].values()
+    config.evaluate.hybrid.refiner = ""
+    assert hybrid_identity(build.evaluate(config), None).keys() == by[0].keys() - {"refiner"}
 
 
 def test_a_step_distilled_student_drafts_rounds_that_end_where_its_steps_do(teacher):

@@ -249,3 +249,33 @@ def test_a_source_that_has_changed_since_the_run_was_started_is_refused(runs, tm
     setting, _ = stages_of(config, teacher, workdir=tmp_path)
     with pytest.raises(UserError, match=f"aaaaaaaaaaaa… and have {source.sha256[:12]}…; use"):
         setting.start(folder)
+
+
+@pytest.mark.slow
+def test_a_hybrid_whose_refiner_was_trained_on(runs):
+    tuned, workdir = runs / "tuned", runs / "drafter"
+    assert main(["train", *words("pfgmpp", runs, "teacher", tuned)]) == 0
+    plain = words("lcm", runs, "teacher", workdir, "--config.evaluate.hybrid.rounds=(2,)")
+    refined = [*plain, f"--config.evaluate.hybrid.refiner={tuned}"]
+    short = ["--config.evaluate.samples=8", "--config.evaluate.batch_size=8"]
+    assert main(["train", *refined]) == 0
+    found = []
+    for argv in (refined, plain):
+        assert main(["evaluate", *argv, *short]) == 0
+        rows = json.loads((workdir / "results.json").read_text())["rows"]
+        found += [row for row in rows if row["method"] == "hybrid-lcm-4"]
+    both = seconds(workdir) + seconds(tuned)
+    np.testing.assert_allclose([row["train_seconds"] for row in found], [both, seconds(workdir)])
+    assert found[0]["rmse_to_teacher"] != found[1]["rmse_to_teacher"]
+
+
+@pytest.mark.slow
+def test_what_cannot_refine_is_one_line(runs, tmp_path, capsys):
+    more = f"--config.evaluate.hybrid.refiner={runs / 'step'}"
+    assert main(["train", *words("lcm", runs, "teacher", tmp_path / "new", more)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"drf: config.evaluate.hybrid.refiner = '{runs / 'step'}': the network of a run of step is not the teacher's;"
+        " choose a run of pfgmpp"
+    )
+    assert not (tmp_path / "new").exists()

@@ -1,6 +1,7 @@
 """The samplers of a distilled run that a config wants rows of: its students', and hybrids.
 
-In a hybrid the student drafts and its teacher refines (`drf_jax.sampling.distilled`); nothing is trained for it.
+In a hybrid the student drafts and its teacher, or another run in its place, refines (`drf_jax.sampling.distilled`);
+nothing is trained for it.
 """
 
 import dataclasses
@@ -13,10 +14,13 @@ from drf_jax.config import plain, read
 from drf_jax.errors import UserError
 from drf_jax.process.schedule import Process
 from drf_jax.runs.distillation.stage import Setting, Stage
+from drf_jax.runs.source import Source
 from drf_jax.sampling.distilled import STUDENT, TEACHER
 from drf_jax.sampling.grid import Grid, make_grid
 from drf_jax.sampling.method import Method, hybrid_method
 from drf_jax.typing import Params
+
+HYBRID = "config.evaluate.hybrid"
 
 
 def rows(
@@ -70,13 +74,13 @@ def hybrids(
     """The hybrids that are asked for, as `rows`: as many rounds are drafted by the student of as many steps."""
     if not spec.hybrid:
         return []
-    teacher, options = setting.teacher, read(build.Hybrid, spec.hybrid, "config.evaluate.hybrid")
-    refiner = build.guided(teacher.denoiser, spec.guidance, teacher.data)
+    teacher, options = setting.teacher, read(build.Hybrid, spec.hybrid, HYBRID)
+    refiner = build.guided(setting.refiner(options.refiner), spec.guidance, teacher.data)
     made = []
     asked = [("rounds", TEACHER, rounds) for rounds in options.rounds]
     asked += [("ended_by_student", STUDENT, rounds) for rounds in options.ended_by_student]
     for key, ends, rounds in asked:
-        number = serving(stages, rounds, f"config.evaluate.hybrid.{key}")
+        number = serving(stages, rounds, f"{HYBRID}.{key}")
         stage = stages[number]
         student = stage.denoiser(params[number], spec.guidance)
         grid = times_of(stage, rounds, options, teacher.denoiser.process)
@@ -95,11 +99,19 @@ def hybrids(
     return made
 
 
-def hybrid_identity(spec: build.EvaluateDistilled) -> dict:
-    """What a hybrid's samples depend on besides its networks and the student's method."""
-    asked = dataclasses.asdict(read(build.Hybrid, spec.hybrid, "config.evaluate.hybrid"))
-    if not asked["ended_by_student"]:
-        del asked["ended_by_student"]  # as hybrids were before there was that
+def refiner_of(spec: build.EvaluateDistilled, setting: Setting) -> Source | None:
+    """What refines in the teacher's place; None if the teacher does."""
+    folder = read(build.Hybrid, spec.hybrid, HYBRID).refiner if spec.hybrid else ""
+    return setting.load_refiner(folder) if folder else None
+
+
+def hybrid_identity(spec: build.EvaluateDistilled, refiner: Source | None) -> dict:
+    """What a hybrid's samples depend on besides its drafter, the teacher and the student's method."""
+    asked = dataclasses.asdict(read(build.Hybrid, spec.hybrid, HYBRID))
+    asked["refiner"] = refiner and refiner.sha256
+    for later in ("ended_by_student", "refiner"):
+        if not asked[later]:
+            del asked[later]  # as hybrids were before there was that
     return plain(asked) | {"drafter": "distilled", "last_round": "one draft"}
 
 
@@ -118,7 +130,7 @@ def times_of(stage: Stage, rounds: int, options: build.Hybrid, process: Process)
     ends, nodes = grid[::steps], stage.nodes(rounds)
     if nodes is not None and not np.allclose(ends, nodes, atol=1e-6):
         raise UserError(
-            f"config.evaluate.hybrid.grid = {options.grid!r}: {rounds} rounds end at t = {text(ends)}, and the"
+            f"{HYBRID}.grid = {options.grid!r}: {rounds} rounds end at t = {text(ends)}, and the"
             f" student's steps at {text(nodes)}; choose another, or hybrid.rounds = () for no hybrid"
         )
     return grid

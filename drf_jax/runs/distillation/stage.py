@@ -17,7 +17,7 @@ import optax
 from drf_jax import build
 from drf_jax.data.conditioning import null_cond, null_of
 from drf_jax.data.trajectories import trajectory_batches
-from drf_jax.denoiser import DenoiserLike
+from drf_jax.denoiser import Denoiser, DenoiserLike
 from drf_jax.errors import UserError
 from drf_jax.evaluation.features import Classifier, load_classifier, save_classifier
 from drf_jax.evaluation.train_classifier import train_classifier
@@ -114,7 +114,7 @@ class Setting:
     arithmetic before the first update, which `drf_jax.plan.distillation` replaces by shapes.
 
     A batch is cut into ``parts``: over devices, and over the updates that are accumulated. ``load`` reads a run that a
-    student may start from.
+    student may start from, ``load_refiner`` one that may refine in the teacher's place.
     """
 
     teacher: Teacher
@@ -124,6 +124,7 @@ class Setting:
     loop: Loop
     parts: int = 1
     load: Callable[[str], Source] = unreadable
+    load_refiner: Callable[[str], Source] = unreadable
 
     def check_batch(self, key: str, size: int) -> None:
         """Raise unless a batch of that size, which a config's key gives, can be cut."""
@@ -141,6 +142,12 @@ class Setting:
     def start(self, folder: str) -> Params:
         """What the first stage starts from: the network of the run in a folder, the teacher's if that is empty."""
         return self.load(folder).params if folder else self.teacher.denoiser.params
+
+    def refiner(self, folder: str) -> Denoiser:
+        """What refines in a hybrid: the teacher, or the run in a folder in its place."""
+        teacher = self.teacher.denoiser
+        params = self.load_refiner(folder).params if folder else teacher.params
+        return dataclasses.replace(teacher, params=params)
 
     def optimizer(self, **changes: Any) -> optax.GradientTransformation:
         """The config's optimizer, with these of its settings changed."""
