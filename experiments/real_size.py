@@ -27,6 +27,7 @@ from drf_jax.plan.data import planned_data
 from drf_jax.process.schedule import CosineVP
 from drf_jax.sampling import grid
 from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter, LearnedDrafter
+from drf_jax.sampling.grid import Grid
 from drf_jax.sampling.guidance import Guided
 from drf_jax.sampling.loops import COMPILED, Loop
 from drf_jax.sampling.method import Method, driffusion_method, serial_method
@@ -186,17 +187,24 @@ def training_free(model: DenoiserLike, mode: str, steps: int, drafts: int) -> Ma
     return make
 
 
-def learned(networks: LearnedNetworks, shape: tuple[int, ...], rounds: int) -> Make:
-    g = grid.uniform(PROCESS, rounds * (LEARNED_DRAFTS + 1))
+def learned_grid(rounds: int) -> Grid:
+    return grid.uniform(PROCESS, rounds * (LEARNED_DRAFTS + 1))
 
+
+def learned_slots(
+    networks: LearnedNetworks, shape: tuple[int, ...]
+) -> tuple[LearnedDrafter, LearnedRefiner]:
+    drafter, refiner = learned_params(networks.plain(), shape)
+    return (
+        LearnedDrafter(drafter, networks.draft, PROCESS, "v"),
+        LearnedRefiner(refiner, networks.refine, PROCESS, "v"),
+    )
+
+
+def learned(networks: LearnedNetworks, shape: tuple[int, ...], rounds: int) -> Make:
     def make(loop):
-        drafter, refiner = learned_params(networks.plain(), shape)
-        slots = (
-            LearnedDrafter(drafter, networks.draft, PROCESS, "v"),
-            LearnedRefiner(refiner, networks.refine, PROCESS, "v"),
-        )
-        args = (PROCESS, g, LEARNED_DRAFTS, "noise", loop, "learned")
-        return renamed(driffusion_method("learned", *slots, *args))
+        args = (PROCESS, learned_grid(rounds), LEARNED_DRAFTS, "noise", loop, "learned")
+        return renamed(driffusion_method("learned", *learned_slots(networks, shape), *args))
 
     return make
 

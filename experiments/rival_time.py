@@ -22,13 +22,14 @@ from drf_jax import build
 from drf_jax.atomic import replacing
 from drf_jax.evaluation.latency import latency
 from drf_jax.evaluation.report import circumstances
+from drf_jax.runs import cores
 from drf_jax.runs.compare import one_sample
 from drf_jax.runs.distil import stage_shapes, stages_of
 from drf_jax.runs.distillation.rows import rows
-from drf_jax.runs.side_by_side import compile_side_by_side, workers
 from drf_jax.runs.teacher import Teacher, load_teacher
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.method import Method
+from drf_jax.sampling.side_by_side import compile_side_by_side, workers
 from drf_jax.turns import compiling, turn
 
 
@@ -53,7 +54,9 @@ def main(out: str, folder: str, *files: str) -> int:
             made = {name: methods_of(each, teacher) for name, each in asked.items()}
             every = [method.sampler for methods in made.values() for method in methods]
             if build.loop(teacher.config) is COMPILED:
-                compile_side_by_side([(sampler, sample) for sampler in every], workers())
+                compile_side_by_side(
+                    [(sampler, sample) for sampler in every], workers(cores.count())
+                )
             for sampler in every:
                 jax.block_until_ready(sampler(*sample))
         found: dict[str, dict[str, dict[str, Any]]] = {}

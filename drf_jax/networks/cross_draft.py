@@ -33,6 +33,18 @@ from drf_jax.networks.embed import parameter_dtype
 PLACES = ("every_block", "attention")
 
 
+def attend(
+    q: Float[Array, "k b n h d"],
+    k: Float[Array, "k b n h d"],
+    v: Float[Array, "k b n h d"],
+    dtype: jnp.dtype,
+) -> Float[Array, "k b n h d"]:
+    """y_j at every position and head; ``dtype`` is the softmax's."""
+    logits = jnp.einsum("kbnhd,jbnhd->bnhkj", q, k) / math.sqrt(q.shape[-1])
+    weights = nn.softmax(logits.astype(dtype)).astype(v.dtype)
+    return jnp.einsum("bnhkj,jbnhd->kbnhd", weights, v)
+
+
 class CrossDraftAttention(nn.Module):
     """``(h [(b k), *positions, w], c [(b k), e]) -> the residual [(b k), *positions, w]``."""
 
@@ -57,9 +69,7 @@ class CrossDraftAttention(nn.Module):
         qkv = nn.Dense(3 * inner, name="qkv", **options)(u)
         heads = math.gcd(self.heads, inner)
         q, k, v = jnp.split(qkv.reshape(*u.shape[:-1], 3 * heads, -1), 3, axis=-2)
-        logits = jnp.einsum("kbnhd,jbnhd->bnhkj", q, k) / math.sqrt(q.shape[-1])
-        weights = nn.softmax(logits.astype(store)).astype(v.dtype)
-        y = jnp.einsum("bnhkj,jbnhd->kbnhd", weights, v).reshape(*u.shape[:-1], inner)
+        y = attend(q, k, v, store).reshape(*u.shape[:-1], inner)
         y = nn.Dense(width, kernel_init=nn.initializers.zeros, name="out", **options)(y)
         return merge_drafts(y).reshape(h.shape)
 

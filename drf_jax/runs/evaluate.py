@@ -46,15 +46,16 @@ from drf_jax.evaluation.resumable import generate_resumably
 from drf_jax.evaluation.sample_files import alone_with, forget_others, sample_file
 from drf_jax.evaluation.spread import spread
 from drf_jax.noise import initial_noise, sample_keys
+from drf_jax.runs import cores
 from drf_jax.runs.compare import Taken, compare, naming, one_sample
 from drf_jax.runs.distil import load_distilled
 from drf_jax.runs.features import extractor_of
 from drf_jax.runs.keys import SAMPLE, root_key
-from drf_jax.runs.side_by_side import compile_side_by_side, workers
 from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
 from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.method import Method
+from drf_jax.sampling.side_by_side import compile_side_by_side, workers
 from drf_jax.training.checkpoint import Which
 from drf_jax.turns import shared, turn
 from drf_jax.workdir import check_same
@@ -240,7 +241,8 @@ def evaluate(
                 for each in seeds:
                     take(method, each)
     elif loop is COMPILED and mesh.size == 1:
-        compile_side_by_side(calls_of(new, data, seed, spec.batch_size), workers())
+        calls = calls_of(new, data, seed, spec.batch_size)
+        compile_side_by_side(calls, workers(cores.count()))
     rows = compare(
         methods, data, extractor.feature_space, take, real, spec, seed, known, seconds, keep
     )

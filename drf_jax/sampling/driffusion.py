@@ -163,8 +163,27 @@ class Pass(NamedTuple):
     carry: tuple[State, Any]
 
 
-@functools.partial(jax.jit, static_argnames=("process", "form"))
-def first_pass(
+class Times(NamedTuple):
+    """Of a round, for every sample."""
+
+    nodes: Float[Array, "nodes b"]
+    evaluate_at: Float[Array, "k b"]
+
+    @property
+    def drafted(self) -> Float[Array, "k_plus_1 b"]:
+        """The anchor's and the drafts'."""
+        return self.nodes[: len(self.evaluate_at) + 1]
+
+
+@functools.partial(jax.jit, static_argnames=("batch", "drafts"))
+def times_of(
+    nodes: Nodes, last_interior: float | Float[Array, ""], batch: int, drafts: int
+) -> Times:
+    nodes = jnp.broadcast_to(nodes[:, None], (len(nodes), batch))
+    return Times(nodes, jnp.maximum(nodes[1 : drafts + 1], last_interior))
+
+
+def pass_in_parts(
     process: Process,
     form: str,
     drafter: Drafter,
@@ -175,15 +194,19 @@ def first_pass(
     last_interior: float | Float[Array, ""],
     cond: Cond,
 ) -> Pass:
-    """One program for what every round does once: the Python loop then costs one dispatch a round."""
+    """What every round does once, its two network calls each a program of its own."""
     k = len(nodes) - 1 - drafter.extra_steps
-    times = jnp.broadcast_to(nodes[:, None], (len(nodes), len(x)))
-    evaluate_at = jnp.maximum(times[1 : k + 1], last_interior)
-    drafts, memory = draft(process, drafter, memory, x, times[: k + 1], cond)
-    anchor = anchor_of(drafter, x, times)
-    refined = refine(process, form, refiner, drafts, times[1:], evaluate_at, cond, anchor)
-    carry = conclude(drafter, memory, refined, evaluate_at, anchor)
-    return Pass(drafts, memory, refined, times[1:], evaluate_at, anchor, carry)
+    times = times_of(nodes, last_interior, len(x), k)
+    drafts, memory = draft(process, drafter, memory, x, times.drafted, cond)
+    anchor = anchor_of(drafter, x, times.nodes)
+    own = times.nodes[1:], times.evaluate_at
+    refined = refine(process, form, refiner, drafts, *own, cond, anchor)
+    carry = conclude(drafter, memory, refined, times.evaluate_at, anchor)
+    return Pass(drafts, memory, refined, *own, anchor, carry)
+
+
+first_pass = jax.jit(pass_in_parts, static_argnames=("process", "form"))
+"""The same as one program: the Python loop then costs one dispatch a round."""
 
 
 @jax.jit
@@ -262,9 +285,11 @@ def sample(
         limit = "drafts + 1" if drafter.anchored else "drafts"
         raise UserError(f"refinements = {refinements}: choose 1 to {limit} = {most}")
 
+    one_pass = first_pass if loop.whole_rounds else pass_in_parts
+
     def body(carry, nodes):
         x, memory = carry
-        made = first_pass(process, form, drafter, refiner, memory, x, nodes, last_interior, cond)
+        made = one_pass(process, form, drafter, refiner, memory, x, nodes, last_interior, cond)
         refined, count, carry = made.refined, np.ones(b, np.int32), made.carry
         if refinements > 1:
             again = functools.partial(refine, process, form, refiner)

@@ -1,9 +1,10 @@
-"""The two ways to run a sampler's loops, with one meaning.
+"""The ways to run a sampler's loops, with one meaning.
 
 ``COMPILED`` is `jax.lax`: one program, compile time independent of the number of steps; use it under ``jax.jit``.
 ``PYTHON`` runs the same bodies from Python, each network call a jitted program of its own. XLA's CPU backend runs
 convolutions inside a compiled loop some 20 times slower than outside, so convolutional networks on a CPU want
-``PYTHON``; everything else wants ``COMPILED``.
+``PYTHON``; everything else wants ``COMPILED``. ``PARTS`` is ``PYTHON`` with the two calls of a draft–refine round
+apart, which can be compiled side by side (`drf_jax.sampling.parts`).
 """
 
 import functools
@@ -20,6 +21,8 @@ Carry = TypeVar("Carry")
 class Loop(NamedTuple):
     scan: Callable
     while_loop: Callable
+    whole_rounds: bool = True
+    """Whether a round of draft–refine sampling is one program, where Python runs the loop."""
 
 
 @jax.jit
@@ -83,4 +86,5 @@ def while_any(
 
 COMPILED = Loop(jax.lax.scan, jax.lax.while_loop)
 PYTHON = Loop(python_scan, python_while_loop)
+PARTS = PYTHON._replace(whole_rounds=False)
 LOOPS = {"compiled": COMPILED, "python": PYTHON}

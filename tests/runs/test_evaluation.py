@@ -301,7 +301,7 @@ def test_the_fid_experiment_measures_in_any_feature_space(run, tmp_path, monkeyp
 
 def test_compiled_side_by_side_the_rows_are_the_same(run, tmp_path, monkeypatch):
     copy = fresh_copy(run, tmp_path)
-    monkeypatch.setattr(module, "workers", lambda: 2)
+    monkeypatch.setattr(module, "workers", lambda cores: 2)
     given, compile_them = [], module.compile_side_by_side
     monkeypatch.setattr(
         module, "compile_side_by_side", lambda *a: given.append(a) or compile_them(*a)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from drf_jax.evaluation.generate import generate
-from drf_jax.runs import cores
-from drf_jax.runs.side_by_side import compile_side_by_side, workers
+from drf_jax.sampling.side_by_side import compile_side_by_side, workers
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 SHAPE, BATCH = (2, 2, 1), 4
@@ -70,10 +69,7 @@ def test_an_error_is_not_lost():
 
 
 def test_a_cpu_gets_one_thread_and_another_device_half_of_the_cores(monkeypatch):
-    assert workers() == 1
+    assert workers(64) == 1
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    found = []
-    for count in (1, 12, 64):
-        monkeypatch.setattr(cores, "count", lambda count=count: count)
-        found.append(workers())
+    found = [workers(cores) for cores in (1, 12, 64)]
     assert found == [1, 6, 16]

@@ -1,8 +1,8 @@
-"""Compile the samplers of a comparison side by side, before anything is sampled or timed.
+"""Compile programs side by side, before anything is sampled or timed.
 
 Compiling keeps one core busy for longer than an accelerator needs for its samples, so a table of many methods waits
-for it. Programs are compiled for the arguments that the comparison will call them with; JAX keeps them. Nothing is
-called here: what one thread launches would get into the CUDA graphs that another one records.
+for it, and so does the first image. Programs are compiled for the arguments that they will be called with; JAX keeps
+them. Nothing is called here: what one thread launches would get into the CUDA graphs that another one records.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 from tqdm import tqdm
 
-from drf_jax.runs import cores
-
 MOST = 16
 """Threads; they wait for Python's lock most of the time anyway."""
 Call = tuple[jax.tree_util.Partial, tuple]
 """A compiled function bound to its networks, as of `drf_jax.sampling.method`, and its further arguments."""
 
 
-def workers() -> int:
+def workers(cores: int) -> int:
     """Threads that pay: one on a CPU, which compiles fast and has few cores, else half of this process's cores."""
-    return 1 if jax.default_backend() == "cpu" else max(1, min(MOST, cores.count() // 2))
+    return 1 if jax.default_backend() == "cpu" else max(1, min(MOST, cores // 2))
 
 
 def compile_call(call: Call) -> None:
