@@ -20,6 +20,7 @@ import jax
 from jaxtyping import Array, Float
 
 from drf_jax.errors import UserError
+from drf_jax.networks.doubling import DoublingConv
 from drf_jax.networks.embed import parameter_dtype
 
 
@@ -121,7 +122,7 @@ class Resample(nn.Module):
     def __call__(self, h: Float[Array, "b h w n"]) -> Float[Array, "b h2 w2 m"]:
         if self.down:
             return self.net.conv(self.width, "conv", 3, 2, ((0, 1), (0, 1)))(h)
-        return self.net.conv(self.width, "conv")(h.repeat(2, axis=1).repeat(2, axis=2))
+        return DoublingConv(self.width, self.net.dtype, name="conv")(h)
 
 
 class Level(nn.Module):
