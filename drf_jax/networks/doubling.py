@@ -58,4 +58,6 @@ class DoublingConv(nn.Module):
         shape = (3, 3, h.shape[-1], self.features)
         kernel = self.param("kernel", nn.linear.default_kernel_init, shape, store)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), store)
-        return doubled_convolution(h.astype(self.dtype), jnp.asarray(kernel)) + bias.astype(self.dtype)
+        return doubled_convolution(h.astype(self.dtype), jnp.asarray(kernel)) + bias.astype(
+            self.dtype
+        )
