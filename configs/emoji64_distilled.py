@@ -92,7 +92,7 @@ def get_config(arg: str = "") -> ConfigDict:
         rates=dict.fromkeys(DRAFT_REFINE, 5e-5),
         grid="shifted:4",  # the teacher's
         hybrids={
-            "step": {"drafts": 5, "relaxation": 2.0},
+            "step,calls=2": {"drafts": 5, "relaxation": 2.0},
             "step,calls=1": {"drafts": 3, "relaxation": 1.5, "grid": "shifted:8"},
             "lcm": {"grid": "shifted:6", "ended_by_student": (2, 3)},
         },

@@ -35,7 +35,7 @@ from drf_jax import build
 from drf_jax.config import plain
 from drf_jax.errors import UserError
 from drf_jax.evaluation.report import markdown_table
-from drf_jax.runs.distil import load_stages
+from drf_jax.runs.distil import load_refiner, load_stages
 from drf_jax.runs.distillation.features import judge_of
 from drf_jax.runs.distillation.rows import hybrids
 from drf_jax.runs.distillation.stage import Setting, Stage
@@ -107,7 +107,7 @@ def hybrid_row(bench: Bench, student: Student, options: build.Hybrid) -> Made:
     method = method_of(student, options)
     made = bench.made_by(method.sampler, bench.spec.samples, bench.spec.batch_size)
     facts = {
-        "ablation": f"{student.folder.name}, K = {options.drafts}",
+        "ablation": f"{student.folder.name}{refined_by(options.refiner)}, K = {options.drafts}",
         "sequential_calls": method.sequential_calls,
         "network_evaluations": method.network_evaluations,
         "drafts": method.drafts,
@@ -149,26 +149,33 @@ def every_job(bench: Bench, students: Sequence[Student], given: argparse.Namespa
     for student, rounds, drafts, grid, relaxation in (*asked, *ended):
         common = {"drafts": drafts, "row": student.row, "grid": "" if grid == OWN else grid}
         common["refiner"] = given.refiner
+        name = student.folder.name + refined_by(given.refiner)
         if relaxation is None:
             options = build.Hybrid((), ended_by_student=(rounds,), **common)
-            label = f"{student.folder.name}, {2 * rounds - 1} calls, K = {drafts}, {grid}"
+            label = f"{name}, {2 * rounds - 1} calls, K = {drafts}, {grid}"
         else:
             options = build.Hybrid((rounds,), relaxation=relaxation, **common)
-            label = f"{student.folder.name}, {2 * rounds} calls, K = {drafts}, {grid}, ω = {relaxation:g}"
+            label = f"{name}, {2 * rounds} calls, K = {drafts}, {grid}, ω = {relaxation:g}"
         try:
             method_of(student, options)
         except UserError as error:
             print(f"hybrids: left out: {label}: {error}", file=sys.stderr)
             continue
         networks = [parameter_hash(params) for params in student.params]
-        if given.refiner:
-            networks.append(student.setting.load_refiner(given.refiner).sha256)
-        told = student.folder.name, networks, dataclasses.asdict(options)
+        asked = dataclasses.asdict(options)
+        if asked.pop("refiner"):
+            networks.append(student.setting.load_refiner(options.refiner).sha256)
+        told = student.folder.name, networks, asked
         mark = fingerprint(bench.mark, *told)
         jobs.append(Job(label, mark, functools.partial(hybrid_row, bench, student, options)))
     if not jobs:
         raise UserError("no hybrid that is asked for is possible")
     return jobs
+
+
+def refined_by(folder: str) -> str:
+    """What a row's name says of a run that refines in the teacher's place."""
+    return f" refined by {Path(folder).name}" if folder else ""
 
 
 def factors(text: str) -> list[float]:
@@ -189,6 +196,11 @@ def run(given: argparse.Namespace, command: str) -> None:
         metrics = tuple(given.metrics.split(","))
         bench = dataclasses.replace(bench, spec=dataclasses.replace(bench.spec, metrics=metrics))
     students = [read_student(folder, bench) for folder in given.students.split(",")]
+    if given.refiner:  # one, for all of them
+        refiner = load_refiner(given.refiner, bench.teacher)
+        loaded = {"load_refiner": lambda folder: refiner}
+        of = lambda student: dataclasses.replace(student.setting, **loaded)
+        students = [dataclasses.replace(each, setting=of(each)) for each in students]
     facts = {
         "samples": bench.spec.samples,
         "seed": bench.seed,

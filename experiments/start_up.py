@@ -45,6 +45,8 @@ from real_size import (
 from drf_jax.errors import UserError
 from drf_jax.evaluation.program import lower
 from drf_jax.evaluation.report import (
+    CIRCUMSTANCES,
+    circumstances,
     markdown_table,
     read_results,
     row,
@@ -59,7 +61,7 @@ from drf_jax.sampling.loops import COMPILED
 from drf_jax.sampling.parts import Parts
 
 ROOT = Path(__file__).resolve().parents[1]
-CALL, ROUNDS = "network-call", 2
+CALL, DEVICE, ROUNDS = "network-call", "device", 2
 KINDS = (CALL, "learned-4", "learned-4-parts")
 SMALL = DiT(channels=4, patch=2, width=64, depth=12, heads=4, num_classes=10)
 Start = tuple[Callable[[], Any], Callable[[], Any]]
@@ -111,8 +113,18 @@ def measure(kind: str, plan: Plan) -> Entry:
     return {"compiled": times[1] - times[0], "image": times[2] - times[0]}
 
 
+def words_of(plan: Plan, smoke: bool) -> list[str]:
+    """What tells a process of its own of a plan."""
+    [name], [pixels], decoder = plan.networks, plan.pixels, plan.autoencoder is not None
+    given = {"attention": plan.attention, "dtype": plan.dtype, "cross_draft": plan.cross_draft}
+    given["cross_draft_width"] = plan.cross_draft_width
+    given |= {} if smoke else {"networks": name, "pixels": pixels}
+    words = [f"--{key}={value}" for key, value in given.items()]
+    return words + ["--decoder"] * decoder + ["--smoke"] * smoke
+
+
 def in_a_process(words: list[str], kind: str, cache: str) -> Entry:
-    """`measure` in a new one.
+    """What a new process says, in which ``kind`` is measured, or asked which device there is (``DEVICE``).
 
     Raises:
       UserError: it failed.
@@ -124,8 +136,8 @@ def in_a_process(words: list[str], kind: str, cache: str) -> Entry:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def job(words: list[str], kind: str, plan: Plan, pixels: int) -> Job:
-    (name,) = plan.networks
+def job(words: list[str], kind: str, plan: Plan) -> Job:
+    ([name], [pixels]) = plan.networks, plan.pixels
     of = {"network": name, "resolution": pixels, "method": kind}
 
     def measured():
@@ -133,6 +145,7 @@ def job(words: list[str], kind: str, plan: Plan, pixels: int) -> Job:
             cold, warm = (in_a_process(words, kind, cache) for _ in range(2))
         return row(
             **of,
+            **{key: cold[key] for key in CIRCUMSTANCES},
             attention=plan.attention,
             decoder="autoencoder" if plan.autoencoder and kind != CALL else None,
             weights="random",
@@ -166,10 +179,13 @@ def over_call(rows: list[Entry]) -> list[Entry]:
     return [r | ratio(r) for r in rows]
 
 
-def main(work: list[Job], out: Path, config: Entry, command: str, deadline: float, resume: bool):
-    path, rows = out / "results" / f"start_up_{device_name()}.json", []
+def main(work: list[Job], path: Path, config: Entry, command: str, deadline: float, resume: bool):
+    rows = []
     if resume and path.exists():
-        rows += with_circumstances(read_results(path))
+        found = read_results(path)
+        if found["config"] != config:
+            raise UserError(f"--resume: {path} was made with {found['config']}, not {config}")
+        rows += with_circumstances(found)
     save = lambda: write_results(path, over_call(rows), config, command)
     measure_all(work, {"rows": rows}, save, deadline)
     print(markdown_table(over_call(rows), COLUMNS))
@@ -198,47 +214,45 @@ if __name__ == "__main__":
         autoencoder = Autoencoder(dtype=f.dtype) if f.decoder else None
         if autoencoder and f.smoke:
             autoencoder = dataclasses.replace(autoencoder, widths=(32,) * 4, blocks=1)
-        for name, backbone in known.items():
-            for pixels in (64,) if f.smoke else map(int, f.pixels):
-                plan = Plan(
-                    networks={name: backbone},
-                    pixels=(pixels,),
-                    guidance=(1.0,),
-                    methods=("learned",),
-                    rounds=(ROUNDS,),
-                    autoencoder=autoencoder,
-                    dtype="float32" if f.smoke else f.dtype,
-                    attention=f.attention,
-                    cross_draft=f.cross_draft,
-                    cross_draft_width=f.cross_draft_width,
-                )
-                yield plan, pixels
-
-    def words(name, pixels):
-        given = {"attention": f.attention, "dtype": f.dtype, "cross_draft": f.cross_draft}
-        given |= {"cross_draft_width": f.cross_draft_width, "networks": name, "pixels": pixels}
-        flagged = {"smoke": f.smoke, "decoder": f.decoder}
-        return [f"--{key}={value}" for key, value in given.items()] + [
-            f"--{key}" for key, on in flagged.items() if on
+        return [
+            Plan(
+                networks={name: backbone},
+                pixels=(pixels,),
+                guidance=(1.0,),
+                methods=("learned",),
+                rounds=(ROUNDS,),
+                autoencoder=autoencoder,
+                dtype=f.dtype,
+                attention=f.attention,
+                cross_draft=f.cross_draft,
+                cross_draft_width=f.cross_draft_width,
+            )
+            for name, backbone in known.items()
+            for pixels in ((64,) if f.smoke else map(int, f.pixels))
         ]
+
+    def child():
+        jax.config.update("jax_compilation_cache_dir", f.cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        found = {"name": device_name()} if f.child == DEVICE else measure(f.child, *plans())
+        print(json.dumps(found | circumstances()))
 
     def run(_):
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         if f.child:
-            jax.config.update("jax_compilation_cache_dir", f.cache)
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-            [(plan, _)] = plans()
-            return print(json.dumps(measure(f.child, plan)))
+            return child()
+        jax.config.update(
+            "jax_platforms", "cpu"
+        )  # the accelerator is for the processes of their own
         if unknown := set(f.kinds) - set(KINDS):
             raise UserError(f"--kinds {unknown.pop()}: choose among {', '.join(KINDS)}")
-        work = [
-            job(words(*plan.networks, pixels), kind, plan, pixels)
-            for plan, pixels in plans()
-            for kind in f.kinds
-        ]
-        config = {"dtype": f.dtype, "cross_draft": f.cross_draft, "smoke": f.smoke}
-        config |= {"cross_draft_width": f.cross_draft_width, "rounds": ROUNDS}
-        return main(work, Path(f.out), config, command, f.deadline, f.resume)
+        work = [job(words_of(plan, f.smoke), k, plan) for plan in plans() for k in f.kinds]
+        config = {"dtype": f.dtype, "attention": f.attention, "decoder": f.decoder}
+        config |= {"cross_draft": f.cross_draft, "cross_draft_width": f.cross_draft_width}
+        config |= {"rounds": ROUNDS, "smoke": f.smoke}
+        name = in_a_process([], DEVICE, "")["name"]
+        path = Path(f.out) / "results" / f"start_up_{name}.json"
+        return main(work, path, config, command, f.deadline, f.resume)
 
     def told(argv):
         try:

@@ -101,8 +101,8 @@ CIRCUMSTANCES = ("device", "jax", "git")
 
 FAMILIES = (
     *("ddim", "ddpm", "heun", "dpmpp-2m", "unipc", "paradigms", "srds", "progressive"),
-    *("step-distilled", "consistency-distillation", "consistency-training", "lcm", "lcm-lora"),
-    *("adversarial", "pfgmpp", "driffusion-conservative", "driffusion-aggressive"),
+    *("step-distilled", "consistency-distillation", "consistency-training", "lcm", "lcm-half"),
+    *("lcm-lora", "adversarial", "pfgmpp", "driffusion-conservative", "driffusion-aggressive"),
     *("driffusion-anchored", "learned", "learned-aggressive", "learned-anchored", "hybrid"),
     *("hybrid-step", "hybrid-progressive", "hybrid-lcm", "hybrid-tuned"),
 )

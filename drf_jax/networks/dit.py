@@ -49,8 +49,8 @@ class Trunk(nn.Module):
             net.width, dtype=net.dtype, param_dtype=parameter_dtype(net.dtype), name="patches"
         )(x)
         h = h + positions(rows, columns, net.width).reshape(-1, net.width).astype(h.dtype)
-        block = traced_once(nn.remat(Block) if net.remat else Block, self)
-        mixing = traced_once(CrossDraftAttention, self)
+        block = traced_once(nn.remat(Block) if net.remat else Block, self, x)
+        mixing = traced_once(CrossDraftAttention, self, x)
         settings = (net.heads, net.mlp_ratio, net.dtype, net.attention_backend)
         for i in range(net.depth):
             h = block(*settings, name=f"block_{i}")(h, c)

@@ -36,8 +36,8 @@ class Trunk(nn.Module):
         channels = [net.width * m for m in net.multipliers]
         last = len(channels) - 1
         mixers = 0
-        block = traced_once(nn.remat(Stage) if net.remat else Stage, self)
-        mixing = traced_once(CrossDraftAttention, self)
+        block = traced_once(nn.remat(Stage) if net.remat else Stage, self, x)
+        mixing = traced_once(CrossDraftAttention, self, x)
 
         def stage(h, name, level, attention, coarse):
             nonlocal mixers

@@ -10,6 +10,7 @@
 Every stage resumes by itself, so a killed run goes on in the stage that it was in.
 """
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -61,16 +62,11 @@ def train_distilled(
     setting.check_batch("config.train.batch_size", setting.train.batch_size)
     # What is wrong in the evaluation fails here, not after the training.
     build.methods(config, teacher.denoiser, teacher.data, setting.loop)
-    refiner_of(
-        build.evaluate(config), setting
-    )  # read here, as nothing can be while shapes are found
     source = build.distillation_spec(config).source
     params = setting.start(source)
     with naming(f"config.method.source = {source!r}"):
         shapes = stage_shapes(stages, params)
-    jax.eval_shape(
-        lambda params: rows(build.evaluate(config), setting, stages, params) and (), shapes
-    )
+    check_rows(build.evaluate(config), setting, stages, shapes)
     workdir = claim(workdir, config)
     check_teacher(workdir, teacher)
     if jax.process_index() == 0:
@@ -173,10 +169,27 @@ def stages_of(
         loop=build.loop(teacher.config),
         parts=devices * train.accumulate,
         load=functools.cache(load),
-        load_refiner=functools.cache(lambda folder: load_refiner(folder, teacher)),
+        load_refiner=lambda folder: load_refiner(folder, teacher),
     )
     setting.optimizer()  # its errors are of the config
     return setting, make_stages(build.distillation_spec(config), setting)
+
+
+def check_rows(
+    spec: build.EvaluateDistilled,
+    setting: Setting,
+    stages: Sequence[Stage],
+    shapes: Sequence[Params],
+) -> None:
+    """Raise what `rows` would, before there are parameters."""
+    setting, _ = with_refiner(spec, setting)
+    jax.eval_shape(lambda params: rows(spec, setting, stages, params) and (), shapes)
+
+
+def with_refiner(spec: build.EvaluateDistilled, setting: Setting) -> tuple[Setting, Source | None]:
+    """A setting that has read what refines in the teacher's place, as nothing can be read while shapes are found."""
+    refiner = refiner_of(spec, setting)
+    return dataclasses.replace(setting, load_refiner=lambda folder: refiner), refiner
 
 
 def stage_shapes(stages: Sequence[Stage], source: Params) -> list[Params]:
@@ -279,7 +292,7 @@ def load_distilled(
     seconds = seconds_behind(config, workdir, stages)
     source = build.distillation_spec(config).source
     started = (noted_source(workdir)["sha256"],) if source else ()
-    refiner = refiner_of(spec, setting)
+    setting, refiner = with_refiner(spec, setting)
     return [
         Trained(
             method,

@@ -205,8 +205,21 @@ def pass_in_parts(
     return Pass(drafts, memory, refined, *own, anchor, carry)
 
 
-first_pass = jax.jit(pass_in_parts, static_argnames=("process", "form"))
-"""The same as one program: the Python loop then costs one dispatch a round."""
+@functools.partial(jax.jit, static_argnames=("process", "form"))
+def first_pass(
+    process: Process,
+    form: str,
+    drafter: Drafter,
+    refiner: Refiner,
+    memory: Any,
+    x: State,
+    nodes: Nodes,
+    last_interior: float | Float[Array, ""],
+    cond: Cond,
+) -> Pass:
+    """The same as one program: the Python loop then costs one dispatch a round."""
+    slots = drafter, refiner
+    return pass_in_parts(process, form, *slots, memory, x, nodes, last_interior, cond)
 
 
 @jax.jit

@@ -2,7 +2,8 @@
 
 A sampler as one program is compiled one network after the other. Here the draft network's call, the refine network's
 and the decoder are three, and Python goes from one to the next; an accelerator is given the next before it is done with
-the one before, so a sample takes as long.
+the one before. It is `driffusion.sample` with one refinement a round: a hybrid's last round, which is a draft less, is
+not in it.
 
     sampler = Parts(drafter, refiner, process, rounds, decode=jax.tree_util.Partial(jax.jit(decode), params))
     sampler.compile(x, cond)              # or leave it out, and the first call does it, one after the other
@@ -51,8 +52,8 @@ class Parts:
         return x if self.decode is None else self.decode(x)
 
     def compile(self, x: State, cond: Cond = None, threads: int = 3) -> None:
-        """Compile all programs for a batch like this one, so many at a time."""
-        compile_side_by_side(self.programs(x, cond), threads)
+        """Compile all programs for a batch like this one, so many at a time, but at least 2."""
+        compile_side_by_side(self.programs(x, cond), max(2, threads))
 
     def programs(self, x: State, cond: Cond = None) -> list[Call]:
         """The calls that take time to compile, with the shapes of their arguments."""

@@ -1,6 +1,7 @@
 """Pack a trained run, and its teacher, into a folder that `drf_jax.zoo.model` loads."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,6 @@ LOCAL = {
     "method.source": "",
     "method.features": "",
     "evaluate.students": (),
-    "evaluate.hybrid.refiner": "",
     "evaluate.features": "",
     "evaluate.statistics": "",
 }
@@ -64,7 +64,7 @@ def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, 
         teacher = load_teacher(home)
         _, stages, params = load_stages(config, workdir, teacher)
         student = {
-            "config": portable(config),
+            "config": portable(without_refiner(config)),
             "parameters": sum(map(size, params)),
             "train_seconds": seconds_behind(config, workdir, stages)[-1],
         }
@@ -93,6 +93,15 @@ def pack(workdir: str | Path, folder: str | Path, title: str = "") -> dict[str, 
     with replacing(folder / FACTS) as file:
         file.write((json.dumps(facts, indent=1) + "\n").encode())
     return facts
+
+
+def without_refiner(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A student's config without hybrids that another run refines: a model has the teacher and the student only."""
+    config = plain(config)
+    if config["evaluate"].get("hybrid", {}).get("refiner"):
+        print("pack: hybrids are left out: their refiner is another run's", file=sys.stderr)
+        config["evaluate"] = config["evaluate"] | {"hybrid": {}}
+    return config
 
 
 def portable(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

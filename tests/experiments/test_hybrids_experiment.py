@@ -74,8 +74,14 @@ def test_what_refines_in_the_teacher_s_place_changes_the_samples(hybrids, bench,
     asked = [given(rounds="2", relaxations="1", refiner=folder) for folder in ("", "a", "b")]
     jobs = [hybrids.every_job(bench, [tuned], each)[0] for each in asked]
     assert len({job.mark for job in jobs}) == 3
-    errors = [job.make()[0]["rmse_to_teacher"] for job in jobs]
+    rows = [job.make()[0] for job in jobs]
+    errors = [row["rmse_to_teacher"] for row in rows]
     assert errors[0] != errors[1] == errors[2]
+    assert [row["ablation"] for row in rows] == [
+        "lcm, K = 2",
+        "lcm refined by a, K = 2",
+        "lcm refined by b, K = 2",
+    ]
 
 
 def test_grids_and_factors_change_the_samples(hybrids, bench, student):

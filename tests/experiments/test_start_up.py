@@ -1,8 +1,8 @@
 """The start-up experiment on a tiny network: what it starts, and what its table says."""
 
+import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -59,21 +59,26 @@ def test_the_table_has_first_and_later_starts(start_up, plan, monkeypatch, tmp_p
     def process(words, kind, cache):
         seconds = {"network-call": 2.0, "learned-4-parts": 3.0}[kind] / (1 + (cache in seen))
         seen.append(cache)
-        return {"compiled": seconds, "image": seconds + 1}
+        here = {"device": "1 x a", "jax": "b", "git": "c"}
+        return here | {"compiled": seconds, "image": seconds + 1}
 
     monkeypatch.setattr(start_up, "in_a_process", process)
     kinds = ["network-call", "learned-4-parts"]
-    work = [start_up.job([], kind, plan, 32) for kind in kinds]
-    start_up.main(work, tmp_path, {}, "as tested", 0, resume=False)
-    (path,) = (tmp_path / "results").glob("start_up_*.json")
-    call, parts = read_results(path)["rows"]
+    work = [start_up.job([], kind, plan) for kind in kinds]
+    path = tmp_path / "start_up.json"
+    start_up.main(work, path, {"dtype": "a"}, "as tested", 0, resume=False)
+    found = read_results(path)
+    assert (found["device"], found["git"]) == ("1 x a", "c")  # the processes', not this one's
+    call, parts = found["rows"]
     assert (call["compile_seconds"], call["warm_seconds"], call["over_call"]) == (2.0, 1.0, 1.0)
     assert (parts["first_image_seconds"], parts["warm_image_seconds"]) == (4.0, 2.5)
     assert parts["over_call"] == 1.5 and parts["decoder"] == "autoencoder"
     assert "decoder" not in call
     assert len(seen) == 4 and len(set(seen)) == 2
-    start_up.main(work, tmp_path, {}, "as tested", 0, resume=True)
+    start_up.main(work, path, {"dtype": "a"}, "as tested", 0, resume=True)
     assert len(seen) == 4
+    with pytest.raises(UserError, match=r"was made with \{'dtype': 'a'\}, not \{'dtype': 'b'\}"):
+        start_up.main(work, path, {"dtype": "b"}, "as tested", 0, resume=True)
     assert "| tiny | 32 | learned-4-parts | 3 | 1.5 | 4 |" in capsys.readouterr().out
 
 
@@ -83,10 +88,24 @@ def test_a_process_that_fails_is_one_error(start_up):
 
 
 @pytest.mark.slow
-def test_processes_of_their_own_say_what_they_took(start_up, tmp_path):
+def test_processes_of_their_own_say_what_they_took(start_up, plan, tmp_path):
     cache, found = str(tmp_path / "cache"), []
+    words = start_up.words_of(plan, smoke=True)
     for _ in range(2):
-        found.append(start_up.in_a_process(["--smoke"], "network-call", cache))
+        found.append(start_up.in_a_process(words, "learned-4-parts", cache))
     cold, warm = found
-    assert warm["compiled"] < cold["compiled"] < cold["image"], json.dumps(found)
-    assert jax.tree.all(jax.tree.map(lambda seconds: seconds > 0, found))
+    assert 0 < warm["compiled"] < cold["compiled"] < cold["image"], json.dumps(found)
+    assert start_up.in_a_process([], "device", "")["name"] == "cpu"
+
+
+def test_a_process_is_told_of_all_of_the_plan(start_up, plan):
+    words = start_up.words_of(dataclasses.replace(plan, cross_draft="attention"), smoke=False)
+    assert words == [
+        "--attention=xla",
+        "--dtype=float32",
+        "--cross_draft=attention",
+        "--cross_draft_width=0",
+        "--networks=tiny",
+        "--pixels=32",
+        "--decoder",
+    ]

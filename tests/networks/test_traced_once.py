@@ -27,28 +27,28 @@ def moved(params):
 
 def each_by_itself(monkeypatch):
     for module in (dit, unet):
-        monkeypatch.setattr(module, "traced_once", lambda block, trunk: block)
+        monkeypatch.setattr(module, "traced_once", lambda block, trunk, x: block)
 
 
 @pytest.mark.parametrize("backbone", [DIT, UNET], ids=["DiT", "UNet"])
 def test_parameters_and_outputs_are_the_same(backbone, monkeypatch):
     net, key = network(backbone), jax.random.key(0)
     params = net.init(key, *ARGS)["params"]
-    found = net.apply({"params": moved(params)}, *ARGS)
+    found = jax.jit(net.apply)({"params": moved(params)}, *ARGS)
     each_by_itself(monkeypatch)
     jax.tree.map(np.testing.assert_array_equal, params, net.init(key, *ARGS)["params"])
-    expected = net.apply({"params": moved(params)}, *ARGS)
+    expected = jax.jit(lambda *args: net.apply(*args))({"params": moved(params)}, *ARGS)
     assert np.abs(expected).max() > 1e-2
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def traces(monkeypatch, block, backbone):
+def traces(monkeypatch, block, backbone, run=jax.make_jaxpr):
     """How often a block is traced in a call of the network."""
     net, seen, original = network(backbone), [], block.__call__
     params = net.init(jax.random.key(0), *ARGS)
     with monkeypatch.context() as patch:
         patch.setattr(block, "__call__", lambda *args: seen.append(1) or original(*args))
-        jax.make_jaxpr(lambda: net.apply(params, *ARGS))()
+        run(net.apply)(params, *ARGS)
     return len(seen)
 
 
@@ -65,3 +65,7 @@ def test_blocks_that_are_alike_are_traced_once(monkeypatch, backbone, block, onc
     assert traces(monkeypatch, block, backbone) == once
     each_by_itself(monkeypatch)
     assert traces(monkeypatch, block, backbone) == each
+
+
+def test_where_nothing_is_traced_nothing_is_compiled_anew(monkeypatch):
+    assert traces(monkeypatch, dit.Block, DIT, run=lambda apply: apply) == DEPTH

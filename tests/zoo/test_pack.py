@@ -12,6 +12,7 @@ from PIL import Image
 
 from drf_jax import build
 from drf_jax.cli.main import main
+from drf_jax.configs import digits_distilled
 from drf_jax.data.conditioning import condition_of
 from drf_jax.errors import UserError
 from drf_jax.runs.distil import load_stages
@@ -21,6 +22,7 @@ from drf_jax.workdir import read_config
 from drf_jax.zoo import model as zoo
 from drf_jax.zoo.card import card
 from drf_jax.zoo.model import load_model
+from drf_jax.zoo.pack import without_refiner
 from drf_jax.zoo.parameters import fits
 
 
@@ -154,3 +156,13 @@ def test_a_teacher_alone_may_be_packed(demo, tmp_path):
 def test_packing_needs_a_run(tmp_path, capsys):
     assert main(["pack", "--workdir", str(tmp_path), "--out", str(tmp_path / "t")]) == 2
     assert str(tmp_path) in capsys.readouterr().err and not (tmp_path / "t").exists()
+
+
+def test_hybrids_that_another_run_refines_are_left_out_of_a_model(capsys):
+    config = digits_distilled.get_config("method=lcm")
+    assert without_refiner(config)["evaluate"]["hybrid"]["rounds"] == [1, 2, 4]
+    assert not capsys.readouterr().err
+    config.evaluate.hybrid.refiner = "runs/tuned"
+    assert without_refiner(config)["evaluate"]["hybrid"] == {}
+    assert "their refiner is another run's" in capsys.readouterr().err
+    assert config.evaluate.hybrid.rounds == (1, 2, 4)
