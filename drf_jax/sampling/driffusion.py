@@ -183,28 +183,6 @@ def times_of(
     return Times(nodes, jnp.maximum(nodes[1 : drafts + 1], last_interior))
 
 
-def pass_in_parts(
-    process: Process,
-    form: str,
-    drafter: Drafter,
-    refiner: Refiner,
-    memory: Any,
-    x: State,
-    nodes: Nodes,
-    last_interior: float | Float[Array, ""],
-    cond: Cond,
-) -> Pass:
-    """What every round does once, its two network calls each a program of its own."""
-    k = len(nodes) - 1 - drafter.extra_steps
-    times = times_of(nodes, last_interior, len(x), k)
-    drafts, memory = draft(process, drafter, memory, x, times.drafted, cond)
-    anchor = anchor_of(drafter, x, times.nodes)
-    own = times.nodes[1:], times.evaluate_at
-    refined = refine(process, form, refiner, drafts, *own, cond, anchor)
-    carry = conclude(drafter, memory, refined, times.evaluate_at, anchor)
-    return Pass(drafts, memory, refined, *own, anchor, carry)
-
-
 @functools.partial(jax.jit, static_argnames=("process", "form"))
 def first_pass(
     process: Process,
@@ -217,9 +195,19 @@ def first_pass(
     last_interior: float | Float[Array, ""],
     cond: Cond,
 ) -> Pass:
-    """The same as one program: the Python loop then costs one dispatch a round."""
-    slots = drafter, refiner
-    return pass_in_parts(process, form, *slots, memory, x, nodes, last_interior, cond)
+    """One program for what every round does once: the Python loop then costs one dispatch a round."""
+    k = len(nodes) - 1 - drafter.extra_steps
+    times = times_of(nodes, last_interior, len(x), k)
+    drafts, memory = draft(process, drafter, memory, x, times.drafted, cond)
+    anchor = anchor_of(drafter, x, times.nodes)
+    own = times.nodes[1:], times.evaluate_at
+    refined = refine(process, form, refiner, drafts, *own, cond, anchor)
+    carry = conclude(drafter, memory, refined, times.evaluate_at, anchor)
+    return Pass(drafts, memory, refined, *own, anchor, carry)
+
+
+pass_in_parts = first_pass.__wrapped__
+"""The same with each of its two network calls a program of its own."""
 
 
 @jax.jit

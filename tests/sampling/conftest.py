@@ -64,6 +64,20 @@ def float64():
         yield
 
 
+@pytest.fixture
+def compilations():
+    """Names of the programs that were compiled since the test began."""
+    made, compiled = [], "/jax/core/compile/backend_compile_duration"
+
+    def listen(event, seconds, **facts):
+        if event == compiled:
+            made.append(facts["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield made
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
 PROCESSES = [CosineVP(), LinearVP(), VE(10.0), RectifiedFlow()]
 
 

@@ -8,18 +8,7 @@ import pytest
 from drf_jax.evaluation.generate import generate
 from drf_jax.sampling.side_by_side import compile_side_by_side, workers
 
-COMPILED = "/jax/core/compile/backend_compile_duration"
 SHAPE, BATCH = (2, 2, 1), 4
-
-
-@pytest.fixture
-def compilations():
-    """Programs that were compiled since the test began."""
-    made = []
-    listen = lambda event, seconds, **_: made.append(event) if event == COMPILED else None
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield made
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def bound(factor):
