@@ -45,10 +45,10 @@ def test_the_calls_that_follow_compile_nothing(compilations):
 
 @pytest.mark.parametrize(("count", "threads"), [(3, 1), (1, 4)])
 def test_one_at_a_time_is_left_to_the_comparison(compilations, count, threads):
-    args = arguments(1)
-    jax.block_until_ready(args)
+    calls = [(bound(i), arguments(1)) for i in range(count)]
+    jax.block_until_ready(calls)
     del compilations[:]
-    compile_side_by_side([(bound(i), args) for i in range(count)], threads)
+    compile_side_by_side(calls, threads)
     assert not compilations
 
 
