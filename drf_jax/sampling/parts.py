@@ -56,7 +56,8 @@ class Parts:
         compile_side_by_side(self.programs(x, cond), max(2, threads))
 
     def programs(self, x: State, cond: Cond = None) -> list[Call]:
-        """The calls that take time to compile, with the shapes of their arguments."""
+        """The calls that take time to compile, with the shapes of their arguments; the refine network's, which takes
+        longest, is first."""
         process, drafter, k = self.process, self.drafter, self.rounds.drafts
         nodes = np.asarray(self.rounds.times[0], x.dtype)
         memory = jax.eval_shape(driffusion.start, drafter, x, nodes, cond)
@@ -69,5 +70,5 @@ class Parts:
         anchor = jax.eval_shape(lambda t: driffusion.anchor_of(drafter, x, t), times.nodes)
         refining = jax.tree_util.Partial(refine, process, self.form, self.refiner)
         refined = drafts, at(len(nodes) - 1), times.evaluate_at, cond, anchor
-        calls = [(drafting, drafted), (refining, refined)]
+        calls = [(refining, refined), (drafting, drafted)]
         return calls if self.decode is None else [*calls, (self.decode, (x,))]

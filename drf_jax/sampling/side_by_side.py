@@ -1,10 +1,12 @@
 """Compile programs side by side, before anything is sampled or timed.
 
 Compiling keeps one core busy for longer than an accelerator needs for its samples, so a table of many methods waits
-for it, and so does the first image. Programs are compiled for the arguments that they will be called with; JAX keeps
+for it, and so does the first image. Tracing and lowering hold Python's lock, so programs are lowered one after the
+other, and the first of them is being compiled meanwhile: the longest should come first. Programs are compiled for the arguments that they will be called with; JAX keeps
 them. Nothing is called here: what one thread launches would get into the CUDA graphs that another one records.
 """
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +15,7 @@ from tqdm import tqdm
 
 MOST = 16
 """Threads; they wait for Python's lock most of the time anyway."""
+LOWERING = threading.Lock()
 Call = tuple[jax.tree_util.Partial, tuple]
 """A compiled function bound to its networks, as of `drf_jax.sampling.method`, and its further arguments."""
 
@@ -25,7 +28,9 @@ def workers(cores: int) -> int:
 def compile_call(call: Call) -> None:
     """Compile the program of this call."""
     bound, args = call
-    bound.func.lower(*bound.args, *args).compile()
+    with LOWERING:
+        lowered = bound.func.lower(*bound.args, *args)
+    lowered.compile()
 
 
 def compile_side_by_side(calls: Sequence[Call], threads: int) -> None:
