@@ -116,6 +116,7 @@ def sampler_job(subject: Subject, name: str, make: Make, batch: int, effort: Eff
             dataset="random",
             weights="random",
             mode=method.mode,
+            cross_draft=subject.cross_draft if method.mode == "learned" else None,
             sequential_calls=method.sequential_calls,
             network_evaluations=method.network_evaluations,
             drafts=method.drafts,

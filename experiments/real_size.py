@@ -78,6 +78,8 @@ class Subject:
     counted: Mapping[str, Make]
     guidance: float = 1.0
     space: LatentSpace | None = None
+    cross_draft: str = ""
+    """Of the learned samplers, in words."""
 
     @property
     def backbone(self) -> Backbone:
@@ -253,7 +255,14 @@ def subjects(plan: Plan) -> Iterator[Subject]:
                 denoiser = random_denoiser(backbone, shape)
                 plain = with_backend(denoiser, "xla")
                 made, counted = (makers(plan, d, shape, weight) for d in (denoiser, plain))
-                yield Subject(name, denoiser, shape, pixels, made, counted, weight, space)
+                own = between_drafts(plan)
+                yield Subject(name, denoiser, shape, pixels, made, counted, weight, space, own)
+
+
+def between_drafts(plan: Plan) -> str:
+    """Where a learned refine network's drafts look at each other, and how wide, in words."""
+    width = plan.cross_draft_width
+    return f"{plan.cross_draft.replace('_', ' ')}, {f'{width} wide' if width else 'full width'}"
 
 
 def on_this_device(backbone: Backbone, backend: str) -> Backbone:
@@ -288,7 +297,8 @@ def config_subject(path: str, plan: Plan) -> Subject:
 
     name = Path(path).name.replace(".py", "")
     counted = made(with_backend(denoiser, "xla"))
-    return Subject(name, denoiser, shape, shape[0], made(denoiser), counted)
+    own = between_drafts(plan)
+    return Subject(name, denoiser, shape, shape[0], made(denoiser), counted, cross_draft=own)
 
 
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from report_depths import depths
-from report_real_time import calls, parts, samplers
+from report_real_time import calls, parts, samplers, start_up
 from report_scale import draft_parallel, train_scaling
 from report_seeds import seeds
 
@@ -285,6 +285,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
             ("latency", "latency", samplers),
             ("calls", "latency", calls),
             ("mfu", "mfu", parts),
+            ("start_up", "start_up", start_up),
             ("train_scaling", "train_scaling", train_scaling),
         )
     },

@@ -43,6 +43,8 @@ KEYS: dict[str, str] = {
     "batch": "samples in one timed call",
     "params": "parameters of the networks that the sampler runs",
     "weights": "where the parameters come from, if not from training",
+    "cross_draft": "blocks with attention between the drafts, and its width; of published sizes",
+    "xla_flags": "what XLA_FLAGS was, where it matters",
     "train_seconds": "training time on top of the teacher's",
     "samples": "samples that were scored",
     "seed": "of sampling; of training, too, where ``command`` names no other",

@@ -2,8 +2,9 @@
 
 Compiling keeps one core busy for longer than an accelerator needs for its samples, so a table of many methods waits
 for it, and so does the first image. Tracing and lowering hold Python's lock, so programs are lowered one after the
-other, and the first of them is being compiled meanwhile: the longest should come first. Programs are compiled for the arguments that they will be called with; JAX keeps
-them. Nothing is called here: what one thread launches would get into the CUDA graphs that another one records.
+other while those before them are being compiled: the longest should come first. Programs are compiled for the
+arguments that they will be called with; JAX keeps them. Nothing is called here: what one thread launches would get
+into the CUDA graphs that another one records.
 """
 
 import threading
