@@ -22,6 +22,7 @@ import dataclasses
 import math
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -39,14 +40,23 @@ def attend(
     v: Float[Array, "k b n h d"],
     dtype: jnp.dtype,
 ) -> Float[Array, "k b n h d"]:
-    """y_j at every position and head; ``dtype`` is the softmax's.
+    """y_j at every position and head, in the form that the backend is fast with; ``dtype`` is the softmax's."""
+    return (as_products if jax.default_backend() == "cpu" else as_sums)(q, k, v, dtype)
 
-    As sums of products, which a compiler fuses: a product of K × d by d × K matrices at every position and head is
-    a kernel of its own to it, and one that is searched for.
-    """
+
+def as_sums(q: Array, k: Array, v: Array, dtype: jnp.dtype) -> Array:
+    """As sums of products, which a GPU's compiler fuses: a product of K × d by d × K matrices at every position and
+    head is a kernel of its own to it, and one that is searched for."""
     logits = jnp.sum(q[:, None] * k[None], axis=-1, dtype=dtype) / math.sqrt(q.shape[-1])
     weights = nn.softmax(logits, axis=1).astype(v.dtype)
     return jnp.sum(weights[..., None] * v[None], axis=1)
+
+
+def as_products(q: Array, k: Array, v: Array, dtype: jnp.dtype) -> Array:
+    """As matrix products: a CPU takes several times as long for the gradient of sums, which it does not fuse."""
+    logits = jnp.einsum("kbnhd,jbnhd->bnhkj", q, k) / math.sqrt(q.shape[-1])
+    weights = nn.softmax(logits.astype(dtype)).astype(v.dtype)
+    return jnp.einsum("bnhkj,jbnhd->kbnhd", weights, v)
 
 
 class CrossDraftAttention(nn.Module):

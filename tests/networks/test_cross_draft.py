@@ -5,6 +5,7 @@ import pytest
 
 from drf_jax.drafts import merge_drafts, split_drafts
 from drf_jax.errors import UserError
+from drf_jax.networks import cross_draft
 from drf_jax.networks.cross_draft import CrossDraft, CrossDraftAttention
 
 K, B = 3, 2
@@ -24,6 +25,16 @@ def test_information_crosses_drafts_of_one_sample_at_one_position_only(make):
     difference = jnp.abs(apply(params, changed, C) - apply(params, H, C)).max(axis=-1)
     moved = np.argwhere(split_drafts(difference, K) > 1e-6).tolist()
     assert moved == [[draft, 1, 0, 1] for draft in range(K)]
+
+
+def test_sums_and_products_are_the_same_attention():
+    q, k, v, y = jax.random.normal(jax.random.key(3), (4, K, B, 5, 2, 4))
+    dtype = jnp.dtype("float32")
+    made = []
+    for form in (cross_draft.as_sums, cross_draft.as_products):
+        loss = lambda q, k, v, form=form: (form(q, k, v, dtype) * y).sum()
+        made.append((form(q, k, v, dtype), jax.grad(loss, argnums=(0, 1, 2))(q, k, v)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *made)
 
 
 def test_permuting_drafts_permutes_the_output_without_the_index(make):
