@@ -1,8 +1,10 @@
 """The card of a packed model, in Markdown."""
 
+import collections
 from collections.abc import Mapping
 from typing import Any
 
+from drf_jax.evaluation.report import CIRCUMSTANCES
 from drf_jax.runs.evaluate import table
 
 
@@ -32,15 +34,29 @@ def card(facts: Mapping[str, Any]) -> str:
         "",
     ]
     if facts["rows"]:
-        seed, samples = facts["rows"][0]["seed"], facts["rows"][0]["samples"]
-        lines += [
-            f"Measured by `{facts['command']}` on {facts['device']} (git {facts['git']}, jax {facts['jax']})"
-            f"{', before the rounding to bfloat16' * facts.get('rounded', True)}; {samples:,} samples, seed {seed}:",
-            "",
-            table(facts["rows"]),
-            "",
-        ]
+        lines += [*origins(facts), "", table(facts["rows"]), ""]
     return "\n".join(lines)
+
+
+def origins(facts: Mapping[str, Any]) -> list[str]:
+    """Where the rows come from: a line, or one for each command where they were made in different circumstances."""
+    rows, rounded = facts["rows"], facts.get("rounded", True)
+    of_all = f"{rows[0]['samples']:,} samples, seed {rows[0]['seed']}:"
+    if all(row.get(key, facts[key]) == facts[key] for row in rows for key in CIRCUMSTANCES):
+        return [f"Measured by {origin(facts, rounded)}; {of_all}"]
+    made = collections.defaultdict(list)
+    for row in rows:
+        # Only a student is rounded when it is packed: its teacher was before.
+        made[origin({**facts, **row}, rounded and "train_seconds" in row)].append(row["method"])
+    lines = [f"- {', '.join(methods)}: by {where}" for where, methods in made.items()]
+    return [f"Measured on {of_all}", "", *lines]
+
+
+def origin(made: Mapping[str, Any], before_rounding: bool) -> str:
+    return (
+        f"`{made['command']}` on {made['device']} (git {made['git']}, jax {made['jax']})"
+        f"{', before the rounding to bfloat16' * before_rounding}"
+    )
 
 
 def part_of(network: Mapping[str, Any]) -> str:

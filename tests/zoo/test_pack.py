@@ -100,6 +100,21 @@ def test_the_card_tells_data_seconds_and_figures(demo, packed):
     assert "- The teacher's sampler: name serial, step ddim, steps" in text
 
 
+def test_rows_of_several_machines_are_told_apart_in_the_card(packed):
+    facts = json.loads((packed / "model.json").read_text())
+    teachers, student = [r for r in facts["rows"] if "train_seconds" not in r], "learned-4"
+    (own,) = [r for r in facts["rows"] if r["method"] == student]
+    elsewhere = {"command": "mine", "device": "2 x GPU", "git": "abc"}
+    rows = [*(r | elsewhere for r in teachers), own | {"train_seconds": 1.0}]
+    text = card(facts | {"rows": rows})
+    names = ", ".join(r["method"] for r in teachers)
+    assert f"- {names}: by `mine` on 2 x GPU (git abc, jax {facts['jax']})\n" in text
+    (line,) = [line for line in text.splitlines() if line.startswith(f"- {student}: by ")]
+    assert line.endswith(
+        f"(git {facts['git']}, jax {facts['jax']}), before the rounding to bfloat16"
+    )
+
+
 def test_parameters_of_bfloat16_are_not_rounded():
     exact = {"a": np.float32([1.0, -0.5, 3.0]), "b": np.float32([2.0**-100, 0.0])}
     assert fits(exact) and not fits(exact | {"b": np.float32([1 / 3])})
