@@ -26,6 +26,7 @@ The file is written after every measurement. ``--deadline`` starts no measuremen
 
 import collections
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -103,7 +104,9 @@ def sampler_job(subject: Subject, name: str, make: Make, batch: int, effort: Eff
         "guidance": subject.guidance,
         "decoder": None if subject.space is None else "autoencoder",
         "method": method.name,
+        "cross_draft": subject.cross_draft if method.mode == "learned" else None,
         "batch": batch,
+        "xla_flags": os.environ.get("XLA_FLAGS"),
     }
 
     def measure():
@@ -116,7 +119,6 @@ def sampler_job(subject: Subject, name: str, make: Make, batch: int, effort: Eff
             dataset="random",
             weights="random",
             mode=method.mode,
-            cross_draft=subject.cross_draft if method.mode == "learned" else None,
             sequential_calls=method.sequential_calls,
             network_evaluations=method.network_evaluations,
             drafts=method.drafts,

@@ -55,6 +55,8 @@ def test_every_cell_is_measured_and_the_table_is_last(latency, tmp_path, capsys)
         "ddim-8": (8, 8),
     }
     assert len(rows) == len(costs)
+    of = {r["method"]: r["cross_draft"] for r in rows if "cross_draft" in r}
+    assert of == {"learned-4": "every block, full width"}
     for r in rows:
         assert r["weights"] == "random" and r["decoder"] == "autoencoder" and r["batch"] == 1
         assert 0 < r["p50_ms"] <= r["p95_ms"] and r["mfu"] > 0 and r["memory_bytes"] > 0

@@ -63,6 +63,7 @@ def test_the_table_has_first_and_later_starts(start_up, plan, monkeypatch, tmp_p
         return here | {"compiled": seconds, "image": seconds + 1}
 
     monkeypatch.setattr(start_up, "in_a_process", process)
+    monkeypatch.setenv("XLA_FLAGS", "--some")
     kinds = ["network-call", "learned-4-parts"]
     work = [start_up.job([], kind, plan) for kind in kinds]
     path = tmp_path / "start_up.json"
@@ -73,7 +74,8 @@ def test_the_table_has_first_and_later_starts(start_up, plan, monkeypatch, tmp_p
     assert (call["compile_seconds"], call["warm_seconds"], call["over_call"]) == (2.0, 1.0, 1.0)
     assert (parts["first_image_seconds"], parts["warm_image_seconds"]) == (4.0, 2.5)
     assert parts["over_call"] == 1.5 and parts["decoder"] == "autoencoder"
-    assert "decoder" not in call
+    assert "decoder" not in call and "cross_draft" not in call
+    assert parts["cross_draft"] == "every block, full width" and parts["xla_flags"] == "--some"
     assert len(seen) == 4 and len(set(seen)) == 2
     start_up.main(work, path, {"dtype": "a"}, "as tested", 0, resume=True)
     assert len(seen) == 4

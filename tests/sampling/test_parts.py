@@ -13,7 +13,7 @@ from drf_jax.sampling.anchored import AnchoredDrafter
 from drf_jax.sampling.distilled import DistilledDrafter
 from drf_jax.sampling.draft import AggressiveDrafter, ConservativeDrafter
 from drf_jax.sampling.parts import Parts
-from drf_jax.sampling.refine import ParallelRefiner
+from drf_jax.sampling.refine import ParallelRefiner, refine
 
 PROCESS = CosineVP()
 DRAFTERS = [
@@ -50,6 +50,7 @@ def test_what_was_compiled_is_what_is_called(drafter, compilations):
     batch = 3 + DRAFTERS.index(drafter)  # of no other test
     decode = jax.tree_util.Partial(jax.jit(lambda scale, x: scale * x), jnp.full(3, 2.0))
     made, x = parts(drafter, decode), start(batch)
+    assert made.programs(x)[0][0].func is refine  # the longest
     jax.block_until_ready(x)
     del compilations[:]
     made.compile(x)

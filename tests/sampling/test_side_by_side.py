@@ -1,5 +1,7 @@
 """Compiling side by side: a comparison's own calls then compile nothing."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +52,21 @@ def test_one_at_a_time_is_left_to_the_comparison(compilations, count, threads):
     del compilations[:]
     compile_side_by_side(calls, threads)
     assert not compilations
+
+
+def test_programs_are_lowered_one_after_the_other():
+    tracing, most = [], []
+
+    def traced(x):
+        tracing.append(1)
+        most.append(len(tracing))
+        time.sleep(0.05)  # lets other threads go on
+        tracing.pop()
+        return x
+
+    calls = [(jax.tree_util.Partial(jax.jit(lambda x: traced(x))), (np.ones(i),)) for i in (1, 2)]
+    compile_side_by_side(calls, 2)
+    assert most == [1, 1]
 
 
 def test_an_error_is_not_lost():
