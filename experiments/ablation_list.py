@@ -41,7 +41,7 @@ class Times(NamedTuple):
 
 
 RATES = {"quarter_rate": 0.25, "half_rate": 0.5, "double_rate": 2.0}
-BATCHES = {"half_batch": 0.5, "double_batch": 2}
+BATCHES = {"quarter_batch": 0.25, "half_batch": 0.5, "double_batch": 2}
 TRAJECTORIES = {f"{factor}x_trajectories": factor for factor in (2, 4, 8, 16)}
 WORDS: dict[str, dict[str, Any]] = {
     **{word: {"optimizer.learning_rate": Times(factor)} for word, factor in RATES.items()},
