@@ -1,12 +1,17 @@
 """Quality against time: every sampler of the models that come with the library, in one table and one figure.
 
     python experiments/pareto.py                                              the digits, on a CPU
-    python experiments/pareto.py --models fashion_mnist,emoji --data_dir ~/data
+    python experiments/pareto.py --models fashion_mnist,emoji --data_dir ~/data --tables
+    python experiments/pareto.py --models fashion_mnist,emoji --measure=false --tables        in seconds, from results/
     python experiments/pareto.py --smoke                                      few samples, few samplers; to runs/smoke
 
 A model's teacher is sampled with every training-free sampler of its config, its student as it is, from the same noises,
 and measured with the classifier that came with it. Nothing is trained, but a classifier for a model without one. The
 data must be prepared (docs/data.md) for what is real.
+
+``--tables`` puts the rivals beside them whose weights do not come with the library: rows of
+``results/rivals_DATA.json`` (``experiments/rivals.py``), of the same teacher and timed on the same kind of device. What
+is measured here takes the place of a table's row.
 
 Writes ``results/pareto.json`` and ``docs/pictures/pareto.png``: FD against sequential calls and against the
 milliseconds of one image, a line of panels for each model. ``--runs`` keeps samples and rows, so that a second call
@@ -24,7 +29,14 @@ from typing import Any
 from drf_jax.configs import training_free
 from drf_jax.errors import UserError
 from drf_jax.evaluation.lines import Panel, line_figure
-from drf_jax.evaluation.report import Row, family, write_results
+from drf_jax.evaluation.report import (
+    Row,
+    circumstances,
+    family,
+    read_results,
+    with_circumstances,
+    write_results,
+)
 from drf_jax.runs.evaluate import evaluate, table
 from drf_jax.workdir import read_config
 from drf_jax.zoo.model import load_model
@@ -33,6 +45,7 @@ from drf_jax.zoo.unpack import unpack
 ROOT = Path(__file__).resolve().parents[1]
 AXES = {"sequential_calls": "sequential network calls", "ms_batch1": "ms, batch 1"}
 """What FD is shown against."""
+MOST_CALLS = 20
 METRICS = ("fd", "kid", "precision_recall")
 
 
@@ -60,13 +73,52 @@ def rows_of(
     return evaluate(config, teacher, command, folder / "rows.json")
 
 
+def rows_of_table(model: str, root: Path, device: str = "") -> list[Row]:
+    """The timed rows of the published table of a model's data set.
+
+    Args:
+      model: a name, or a folder of ``drf pack``.
+      root: holds ``results/``.
+      device: its kind, on which they are to have been timed; any unless given.
+
+    Raises:
+      UserError: there is no such table, it is of another teacher, or was timed on another device.
+    """
+    teacher = load_model(model).teacher
+    path = root / "results" / f"rivals_{teacher.data.name}.json"
+    if not path.exists():
+        raise UserError(f"--tables: {path} does not exist")
+    found = read_results(path)
+    if found["teacher"].get("sha256") != teacher.sha256:
+        raise UserError(f"--tables: {path} is of another teacher than the model {model}")
+    timed = {own["device"] for own in found["timed"].values() if isinstance(own, dict)}
+    if others := [each for each in timed if device and kind_of(each) != device]:
+        raise UserError(f"--tables: {path} was timed on {others[0]}, and this is a {device}")
+    return [r for r in with_circumstances(found) if "ms_batch1" in r]
+
+
+def kind_of(device: str) -> str:
+    """Without how many there are: ``2 x NVIDIA H200`` is NVIDIA H200."""
+    return device.partition(" x ")[2]
+
+
+def beside(measured: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """The rows, and those of others that are no method of theirs."""
+    names = {r["method"] for r in measured}
+    return [*measured, *(r for r in others if r["method"] not in names)]
+
+
 def panels(rows: Sequence[Row]) -> list[Panel]:
-    """FD against each of `AXES`, data set by data set; the teacher's own sampler is a guide, too."""
+    """FD against each of `AXES`, data set by data set; the teacher's own sampler is a guide, too.
+
+    Samplers of more calls than `MOST_CALLS` are that guide, or left out.
+    """
     made = []
     for data in dict.fromkeys(r["dataset"] for r in rows):
-        own = [r for r in rows if r["dataset"] == data]
+        every = [r for r in rows if r["dataset"] == data]
+        own = [r for r in every if r["sequential_calls"] <= MOST_CALLS] or every
         last = max(
-            (r for r in own if family(r["method"]) == "ddim"), key=lambda r: r["sequential_calls"]
+            (r for r in every if family(r["method"]) == "ddim"), key=lambda r: r["sequential_calls"]
         )
         for key, label in AXES.items():
             lines = defaultdict(list)
@@ -84,6 +136,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--models", default="digits", help="names, or folders of drf pack")
     parser.add_argument("--data_dir", default="", help="of prepared data; ~/data unless given")
     parser.add_argument("--samples", type=int, default=0, help="the configs' unless given")
+    parser.add_argument("--tables", action="store_true", help="with the published tables' rows")
+    parser.add_argument(
+        "--measure", choices=("true", "false"), default="true", help="false: only the tables' rows"
+    )
     parser.add_argument("--smoke", action="store_true", help="in seconds; to runs/smoke")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "pareto", help="working files")
     parser.add_argument("--out", type=Path, help="gets results/ and docs/pictures/")
@@ -92,15 +148,26 @@ def main(arguments: list[str]) -> int:
     models, rows = given.models.split(","), []
     words = ["python", "experiments/pareto.py", f"--models={given.models}"]
     words += [f"--samples={given.samples}"] if given.samples else []
+    measure = given.measure == "true"
+    words += ["--measure=false"] * (not measure) + ["--tables"] * given.tables
     command = shlex.join(words + ["--smoke"] * given.smoke)
+    config = {"models": models, "samples": given.samples, "smoke": given.smoke}
+    config |= {"tables": given.tables, "measure": measure}
     try:
-        for model in models:
-            folder = given.runs / (Path(model).name + "_smoke" * given.smoke)
-            rows += rows_of(model, folder, given.data_dir, given.samples, given.smoke, command)
-            config = {"models": models, "samples": given.samples, "smoke": given.smoke}
+        if not (measure or given.tables):
+            raise UserError("--measure=false leaves nothing to show without --tables")
+        here = kind_of(circumstances()["device"]) if measure else ""
+        others = [rows_of_table(m, ROOT, here) if given.tables else [] for m in models]
+        for model, own in zip(models, others, strict=True):
+            folder, made = given.runs / (Path(model).name + "_smoke" * given.smoke), []
+            if measure:
+                asked = given.data_dir, given.samples, given.smoke, command
+                made = rows_of(model, folder, *asked)
+            rows += beside(made, own)
             write_results(out / "results" / "pareto.json", rows, config, command)
         print(table(rows))
-        line_figure(out / "docs" / "pictures" / "pareto.png", panels(rows), columns=len(AXES))
+        picture = out / "docs" / "pictures" / "pareto.png"
+        line_figure(picture, panels(rows), columns=len(AXES), one_legend=True)
     except UserError as error:
         print(f"pareto: {error}", file=sys.stderr)
         return 2

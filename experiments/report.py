@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from report_depths import depths
+from report_frontier import COLUMNS as FRONTIER
+from report_frontier import frontier
 from report_real_time import calls, parts, samplers, start_up
 from report_scale import draft_parallel, train_scaling
 from report_seeds import seeds
@@ -307,6 +309,11 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
         for marker, file, make in (
             (f"rivals_{data}", f"rivals_{data}.json", rivals),
             (f"depths_{data}", f"rivals_{data}.json", lambda r: plain_table(depths(r))),
+            (
+                f"frontier_{data}",
+                f"rivals_{data}.json",
+                lambda r: markdown_table(frontier(r), FRONTIER),
+            ),
             (f"ablations_{data}", f"ablations/{data}.json", ablations),
             (f"ablations_{data}_calls2", f"ablations/{data}_calls2.json", ablations),
             (f"ablations_{data}_calls8", f"ablations/{data}_calls8.json", ablations),

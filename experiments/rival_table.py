@@ -5,7 +5,7 @@ import os
 import shlex
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ from drf_jax.zoo.model import shipped
 
 SHOWN = 4
 """Samples of each row in the picture."""
+MOST_CALLS = 20
+"""Of a row in the figure."""
+AXES = {"sequential_calls": "sequential network calls", "ms_batch1": "milliseconds, batch 1"}
+"""What FD is shown against."""
 
 
 def key_of(row: Row) -> str:
@@ -144,21 +148,17 @@ def keep_picture(o: Options, key: str, states: np.ndarray) -> None:
 
 
 def draw(made: Table, folder: Path) -> None:
-    """FD against calls, and the same noises through every family."""
+    """FD against calls and against milliseconds, and the same noises through every family."""
     data, rows = made.options.data, list(made.rows.values())
-    lines, best = defaultdict(dict), {}
+    best: dict[tuple[str, float], Row] = {}
     for r in rows:
         key = family(r["method"]), r["sequential_calls"]
-        if r["fd"] < best.get(key, r)["fd"] or key not in best:
+        if key not in best or r["fd"] < best[key]["fd"]:
             best[key] = r
-            lines[key[0]][key[1]] = r["fd"]
-    few = {name: [(n, fd) for n, fd in line.items() if n <= 20] for name, line in lines.items()}
-    shown = {name: line for name, line in few.items() if line}
-    calls, fd = max(lines.get("ddim", {}).items(), default=(0, 0.0))
-    guides = {f"ddim, {calls} calls": [(1, fd), (20, fd)]} if calls else {}
     title = f"{data}, {made.options.seconds:g} s a student"
-    panel = Panel(title, "sequential network calls", "FD", shown, guides)
-    line_figure(folder / f"rivals_{data}.png", [panel])
+    panels = [of_axis(title, best, key, label) for key, label in AXES.items()]
+    panels = [panel for panel in panels if panel.lines]
+    line_figure(folder / f"rivals_{data}.png", panels, one_legend=True)
     with np.load(pictures_of(made.options)) as pictures:
         cells = {key: pictures[r["method"]] for key, r in best.items() if key[1] in CALLS}
     if not cells:
@@ -167,3 +167,21 @@ def draw(made: Table, folder: Path) -> None:
     depth_figure(
         folder / f"rivals_{data}_samples.png", {key: cells[key] for key in order}, CALLS, SHOWN
     )
+
+
+def of_axis(title: str, best: Mapping[tuple[str, float], Row], key: str, label: str) -> Panel:
+    """FD of every family, of its best row at each number of calls up to `MOST_CALLS`, against ``key``.
+
+    DDIM's FD in the most calls is a guide. Rows that do not have the key are left out.
+    """
+    lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for (name, calls), r in best.items():
+        if calls <= MOST_CALLS and key in r:
+            lines[name].append((r[key], r["fd"]))
+    ddim = [calls for name, calls in best if name == "ddim"]
+    if not (ddim and lines):
+        return Panel(title, label, "FD", lines)
+    most = max(ddim)
+    xs = [x for line in lines.values() for x, _ in line]
+    fd = best["ddim", most]["fd"]
+    return Panel(title, label, "FD", lines, {f"ddim, {most} calls": [(min(xs), fd), (max(xs), fd)]})

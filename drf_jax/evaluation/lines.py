@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import offset_copy
 
 from drf_jax.errors import UserError
 from drf_jax.evaluation.figure import COLOURS, FAINT, INK, MARKERS
@@ -20,6 +21,7 @@ Points = Sequence[tuple[int | float, int | float]]
 
 PALETTE = (*COLOURS, "#882255", "#8C7B2B", "#8C564B", "#44AA99")
 DASHES = ((0, (4, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)))
+LEGEND = {"frameon": False, "fontsize": 8, "labelcolor": INK}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,10 @@ class Panel:
 
 
 def line_figure(
-    path: str | os.PathLike, panels: Sequence[Panel], columns: int | None = None
+    path: str | os.PathLike,
+    panels: Sequence[Panel],
+    columns: int | None = None,
+    one_legend: bool = False,
 ) -> None:
     """Write panels, row by row.
 
@@ -45,6 +50,7 @@ def line_figure(
       path: of the picture (png, pdf or svg); its folder is made.
       panels: at least one.
       columns: panels in a row; None: all.
+      one_legend: below all panels, of what any of them shows, instead of one below each.
 
     Raises:
       UserError: a panel has no point, or one that its scale cannot show.
@@ -67,6 +73,15 @@ def line_figure(
             xs, ys = zip(*points, strict=True)
             axes.plot(xs, ys, color=FAINT, lw=0.9, ls=dashes, zorder=0, label=name)
         _decorate(axes, panel)
+        if not one_legend:
+            _legend(figure, axes, 1 if len(panel.lines) + len(panel.guides) < 4 else 2)
+    if one_legend:
+        shown = {}
+        for axes in figure.axes:
+            for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+                shown.setdefault(name, handle)
+        place = {"loc": "outside lower left", "ncols": 3 * columns}
+        figure.legend(shown.values(), shown.keys(), **place, **LEGEND)
     FigureCanvasAgg(figure)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=200, facecolor="white")
@@ -107,12 +122,10 @@ def _decorate(axes: Axes, panel: Panel) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9)
-    entries = len(panel.lines) + len(panel.guides)
-    axes.legend(
-        loc="upper left",
-        bbox_to_anchor=(-0.02, -0.14),
-        ncols=1 if entries < 4 else 2,
-        frameon=False,
-        fontsize=8,
-        labelcolor=INK,
-    )
+
+
+def _legend(figure: Figure, axes: Axes, columns: int) -> None:
+    """Below the label of the x axis, however high the axes are."""
+    below = offset_copy(axes.transAxes, figure, -0.15, -0.5, "inches")
+    place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below}
+    axes.legend(ncols=columns, **place, **LEGEND)

@@ -50,3 +50,16 @@ def test_an_axis_has_ticks_whatever_its_numbers(tmp_path):
     line_figure(tmp_path / "ms.svg", [Panel("", "", "", {"a": [(1.3, 0.11), (8.5, 0.13)]})])
     ticks = (tmp_path / "ms.svg").read_text().split('id="matplotlib.axis_2"')[0]
     assert ticks.count('id="xtick_') >= 2
+
+
+def test_one_legend_names_every_line_once(tmp_path):
+    panels = [
+        Panel("one", "x", "y", LINES),
+        Panel("two", "x", "y", {"b": LINES["b"], "c": [(1, 1)]}),
+    ]
+    named = {}
+    for one in (False, True):
+        line_figure(tmp_path / "l.svg", panels, one_legend=one)
+        text = (tmp_path / "l.svg").read_text()
+        named[one] = [text.count(f"<!-- {name} -->") for name in "abc"]
+    assert named == {False: [1, 2, 1], True: [1, 1, 1]}

@@ -237,3 +237,12 @@ def test_families_stand_against_calls(report):
         ["hybrid-lcm", "–", "–", "**2.46**", "–"],
         ["ddim in 48 calls: 2", "", "", "", ""],
     ]
+
+
+def test_a_frontier_has_what_nobody_beats(experiment):
+    frontier = experiment("report_frontier").frontier
+    row = lambda method, ms, fd: {"method": method, "fd": fd} | ({"ms_batch1": ms} if ms else {})
+    rows = [row("slow", 9.0, 1.0), row("fast", 2.0, 5.0), row("beaten", 3.0, 5.0)]
+    rows += [row("twin", 2.0, 6.0), row("untimed", None, 0.1), row("middle", 4.0, 2.0)]
+    assert [r["method"] for r in frontier({"rows": rows})] == ["fast", "middle", "slow"]
+    assert frontier({"rows": []}) == []
