@@ -66,7 +66,8 @@ class Parts:
 
         drafting = jax.tree_util.Partial(driffusion.draft, process, drafter)
         drafted = memory, x, at(k + 1), cond
-        drafts, _ = jax.eval_shape(drafting, *drafted)
+        # Asking the draft network would trace it, and the refine network waits.
+        drafts = jax.ShapeDtypeStruct((k, *x.shape), x.dtype)
         anchor = jax.eval_shape(lambda t: driffusion.anchor_of(drafter, x, t), times.nodes)
         refining = jax.tree_util.Partial(refine, process, self.form, self.refiner)
         refined = drafts, at(len(nodes) - 1), times.evaluate_at, cond, anchor
