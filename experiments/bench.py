@@ -19,10 +19,11 @@ from drf_jax.evaluation.fidelity import rmse
 from drf_jax.evaluation.generate import Sampler, generate
 from drf_jax.evaluation.reference import Reference, make_reference, state_features
 from drf_jax.evaluation.report import Row, row
+from drf_jax.evaluation.score import fd
 from drf_jax.evaluation.spread import spread
 from drf_jax.runs.compare import numbers
 from drf_jax.runs.evaluate import fingerprint, measurement, samples_of
-from drf_jax.runs.features import extractor_of
+from drf_jax.runs.features import extractor_of, judge_of
 from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.teacher import Teacher, load_teacher
 from drf_jax.sampling.loops import Loop
@@ -59,9 +60,18 @@ class Bench:
         return make_reference(*shared, statistics=spec.statistics, limit=spec.real)
 
     @functools.cached_property
+    def judge(self) -> Extractor | None:
+        return judge_of(self.spec)
+
+    @functools.cached_property
+    def real_to_judge(self) -> Reference:
+        spec, data = self.spec, self.teacher.data
+        return make_reference(("fd",), self.judge, data, spec.samples, limit=spec.real)
+
+    @functools.cached_property
     def mark(self) -> str:
         """Of what every row depends on."""
-        measured = measurement(self.spec, self.extractor, self.teacher.data)
+        measured = measurement(self.spec, self.extractor, self.teacher.data, self.judge)
         return fingerprint(self.teacher.data.name, self.teacher.sha256, self.seed, measured)
 
     def draw(
@@ -97,14 +107,17 @@ class Bench:
         **facts: Any,
     ) -> Row:
         """``facts``, and what is measured on samples and on their distance to the serial ones."""
-        features = state_features(self.extractor, samples)
+        features, judged = state_features(self.extractor, samples), {}
+        if self.judge is not None:
+            judged["fd_judge"] = fd(state_features(self.judge, samples), self.real_to_judge)["fd"]
         return row(
             dataset=self.teacher.data.name,
             **facts,
             samples=len(samples),
             seed=self.seed,
             feature_space=self.extractor.feature_space,
-            **numbers(samples, serial, features, self.real, self.spec.metrics),
+            judge=self.spec.judge or None,
+            **numbers(samples, serial, features, self.real, self.spec.metrics, judged),
             rmse_to_teacher_max=float(rmse(samples, serial).max()),
         )
 
@@ -117,6 +130,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--config", default="", help="FILE[:arg] with another config.evaluate")
     parser.add_argument("--samples", type=int, default=0, help="config.evaluate's unless given")
     parser.add_argument("--features", default="", help="weights of the feature network")
+    parser.add_argument("--judge", default="", help="a second feature space, for fd_judge")
     parser.add_argument("--smoke", action="store_true", help="64 samples, few rows; to runs/smoke")
     parser.add_argument("--out", type=Path, help="gets results/ and docs/pictures/")
     return parser
@@ -142,5 +156,6 @@ def bench_of(given: argparse.Namespace, folder: str) -> Bench:
         batch_size=min(samples, spec.batch_size),
         metrics=tuple(name for name in spec.metrics if name != "memorisation"),
         features=given.features or spec.features,
+        judge=given.judge or spec.judge,
     )
     return Bench(teacher, spec, Path(given.teacher) / folder)

@@ -56,6 +56,7 @@ SHOWN = {
     "grid": "grid",
     "relaxation": "ω",
     "fd": "FD",
+    "fd_judge": "FD, judge",
     "kid": "KID",
     "precision": "precision",
     "recall": "recall",
@@ -210,7 +211,8 @@ def run(given: argparse.Namespace, command: str) -> None:
     path = out_of(given) / "results" / f"hybrids_{bench.teacher.data.name}.json"
     made = make_rows(path, jobs, facts, command)
     rows = [{key: row[key] for key in SHOWN if key in row} for row, _ in made]
-    print(markdown_table(rows, SHOWN))
+    shown = {key: name for key, name in SHOWN.items() if any(key in row for row in rows)}
+    print(markdown_table(rows, shown))
 
 
 def main(given: list[str]) -> int:

@@ -124,6 +124,7 @@ RIVALS = {
     "sequential_calls": "sequential calls",
     "network_evaluations": "evaluations",
     "fd": "FD",
+    "fd_judge": "FD, judge",
     "kid": "KID",
     "precision": "precision",
     "recall": "recall",
@@ -145,7 +146,8 @@ def rivals(results: Results) -> str:
         for row, own in zip(results["rows"], words, strict=True)
     ]
     lead = f"Every row is remade by `{' '.join(words[0][:same])}` and what stands at its end.\n\n"
-    return lead + markdown_table(short, RIVALS)
+    shown = {key: name for key, name in RIVALS.items() if any(key in row for row in short)}
+    return lead + markdown_table(short, shown)
 
 
 ABLATIONS = {

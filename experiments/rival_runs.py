@@ -164,6 +164,7 @@ def score(
         "metrics": metrics,
         "feature_space": FEATURE_SPACE,
         "features": str(o.out / FEATURES),
+        "judge": o.judge,
         "statistics": str(o.statistics),
         "samples": o.samples or config["evaluate"]["samples"],
     }

@@ -35,6 +35,10 @@ class Evaluate:
     """Updates of a classifier that has to be trained first."""
     feature_label: str = ""
     """Label that it tells apart, where the data have several; ``config.data.label`` unless given."""
+    judge: str = ""
+    """A second feature space, in which fd is taken once more, as fd_judge; none unless given."""
+    judge_features: str = ""
+    """The file of its network; not every space needs one (`drf_jax.evaluation.extractor`)."""
     statistics: str = ""
     """File of the real data's statistics (`drf stats`), used for fd instead of the data."""
     real: int = 0
@@ -46,6 +50,8 @@ class Evaluate:
     def __post_init__(self):
         check_metrics(self.metrics)
         choose(EXTRACTORS, self.feature_space, "config.evaluate.feature_space")
+        if self.judge:
+            choose(EXTRACTORS, self.judge, "config.evaluate.judge")
         at_least(1, self, "config.evaluate", "samples", "batch_size", "seeds", "repeats")
         at_least(1, self, "config.evaluate", "feature_steps")
         at_least(0, self, "config.evaluate", "real")

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from drf_jax.errors import UserError
+from drf_jax.evaluation.efficientnet import FEATURE_SPACE as EFFICIENTNET
+from drf_jax.evaluation.efficientnet import load_efficientnet
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.inception import load_inception
 from drf_jax.evaluation.random_inception import FEATURE_SPACE as RANDOM
@@ -56,9 +58,12 @@ EXTRACTORS: dict[str, Callable[[str | os.PathLike], Extractor]] = {
         f"inception-{name}-tf32": partial(load_inception, resize=name, precision="tf32")
         for name in RESIZES
     },
+    EFFICIENTNET: load_efficientnet,
     RANDOM: random_inception,
 }
-"""Feature space -> loader of its weights file; the random one takes none."""
+"""Feature space -> loader of its weights file."""
+WITHOUT_FILE = (EFFICIENTNET, RANDOM)
+"""Those that need not be told one: an installed package has it, or there is none."""
 
 
 def load_extractor(feature_space: str, path: str | os.PathLike) -> Extractor:

@@ -26,6 +26,7 @@ from jaxtyping import Float32, UInt8
 from drf_jax import __version__
 from drf_jax.errors import UserError
 from drf_jax.evaluation.digest import file_digest, params_digest
+from drf_jax.evaluation.in_batches import features_in_batches
 from drf_jax.evaluation.resize import RESIZES
 from drf_jax.evaluation.weights_file import read_weights
 from drf_jax.networks.inception import InceptionV3, inception_params
@@ -65,27 +66,11 @@ class Inception:
     ) -> Float32[np.ndarray, "n 2048"]:
         """The features ``pool3`` of each image; grey images count as colour images.
 
-        The last batch is padded, so one shape is compiled; a batch is on the device while the one
-        before it is fetched.
-
         Raises:
           UserError: the images have neither one nor three channels.
         """
-        channels = images.shape[-1]
-        if channels not in (1, 3):
-            raise UserError(f"images have {channels} channels; Inception takes 1 or 3")
-        features = np.empty((len(images), FEATURES), np.float32)
-        running: list[tuple[slice, jax.Array]] = []
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size]
-            padded = np.pad(part, [(0, batch_size - len(part)), (0, 0), (0, 0), (0, 0)])
-            rows = slice(start, start + len(part))
-            running.append((rows, _forward(self.params, padded, self.resize, self.precision)))
-            if len(running) > 1:
-                _fetch(features, *running.pop(0))
-        for rows, out in running:
-            _fetch(features, rows, out)
-        return features
+        forward = partial(_forward, self.params, resize=self.resize, precision=self.precision)
+        return features_in_batches(forward, images, batch_size, FEATURES)
 
 
 def load_inception(
@@ -127,10 +112,6 @@ def load_inception(
         provenance={"file": Path(path).name, "file_sha256": digest, "version": __version__},
         precision=precision,
     )
-
-
-def _fetch(features: np.ndarray, rows: slice, out: jax.Array) -> None:
-    features[rows] = np.asarray(out)[: rows.stop - rows.start]
 
 
 @partial(jax.jit, static_argnames=("resize", "precision"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ class Taken(NamedTuple):
     teacher: Float[np.ndarray, "n *state"]
     """The reference's, from the same noises."""
     features: Features
+    judged: Features | None
+    """The same in the judge's space, where there is a judge."""
     cost: Float[np.ndarray, "2"] | None
     """Mean calls and evaluations of a method that has a ``cost``."""
 
@@ -83,16 +86,21 @@ def numbers(
     features: Features,
     real: Reference,
     metrics: Sequence[str],
+    judged: Mapping[str, float] = types.MappingProxyType({}),
 ) -> dict[str, float | None]:
-    """What is measured on one set of samples: row keys to numbers."""
+    """What is measured on one set of samples: row keys to numbers; ``judged`` is what the judge says."""
     errors = rmse(states, teacher)
     fidelity = summary(errors)
-    return score(features, real, metrics) | {
-        "rmse_to_teacher": fidelity["mean"],
-        "rmse_to_teacher_p50": fidelity["p50"],
-        "rmse_to_teacher_p99": fidelity["p99"],
-        "psnr_to_teacher": psnr(errors),
-    }
+    return (
+        score(features, real, metrics)
+        | dict(judged)
+        | {
+            "rmse_to_teacher": fidelity["mean"],
+            "rmse_to_teacher_p50": fidelity["p50"],
+            "rmse_to_teacher_p99": fidelity["p99"],
+            "psnr_to_teacher": psnr(errors),
+        }
+    )
 
 
 def compare(
@@ -106,6 +114,7 @@ def compare(
     known: Sequence[Row] = (),
     train_seconds: Mapping[str, float | None] | None = None,
     keep: Callable[[list[Row]], None] = lambda rows: None,
+    judge: Callable[[Features], dict[str, float]] = lambda features: {},
 ) -> list[Row]:
     """Rows of the results table.
 
@@ -119,6 +128,7 @@ def compare(
       known: rows of an earlier evaluation that still hold; they are kept as they are.
       train_seconds: of the methods that were trained and recorded it.
       keep: gets all rows so far after each new one, so that a kill costs one at most.
+      judge: what is measured in the space of ``spec.judge``, of the samples' features there.
     """
     kept = {r["method"]: r for r in known}
     rows = []
@@ -128,7 +138,8 @@ def compare(
             continue
         taken = [take(method, each) for each in range(seed, seed + spec.seeds)]
         with naming(method):
-            sets = [numbers(*each[:3], real(), spec.metrics) for each in taken]
+            says = lambda each: {} if each.judged is None else judge(each.judged)
+            sets = [numbers(*each[:3], real(), spec.metrics, says(each)) for each in taken]
         rows.append(
             row(
                 dataset=data.name,
@@ -141,6 +152,7 @@ def compare(
                 train_seconds=(train_seconds or {}).get(method.name),
                 ms_batch1=batch_one_latency(method, data, spec.repeats),
                 feature_space=feature_space,
+                judge=spec.judge or None,
                 samples=spec.samples,
                 seed=seed,
                 seeds=spec.seeds if spec.seeds > 1 else None,

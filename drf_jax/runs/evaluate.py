@@ -44,12 +44,13 @@ from drf_jax.evaluation.report import (
 )
 from drf_jax.evaluation.resumable import generate_resumably
 from drf_jax.evaluation.sample_files import alone_with, forget_others, sample_file
+from drf_jax.evaluation.score import fd
 from drf_jax.evaluation.spread import spread
 from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.runs import cores
 from drf_jax.runs.compare import Taken, compare, naming, one_sample
 from drf_jax.runs.distil import load_distilled
-from drf_jax.runs.features import extractor_of
+from drf_jax.runs.features import extractor_of, judge_of
 from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
@@ -165,10 +166,11 @@ def evaluate(
     # Where a method is the teacher's own sampler, its samples serve for both.
     reference = next((m for m in methods if marks[m.name] == marks[reference.name]), reference)
 
-    extractor = extractor_of(spec, workdir, data, config)
+    extractor, judge = extractor_of(spec, workdir, data, config), judge_of(spec)
     for name, student in trained.items():
-        check_judge(name, student.judge, extractor)
-    measured = measurement(spec, extractor, data)
+        for each in filter(None, (extractor, judge)):
+            check_judge(name, student.judge, each)
+    measured = measurement(spec, extractor, data, judge)
     row_marks = {name: fingerprint(mark, measured) for name, mark in marks.items()}
 
     folder = workdir / "samples"
@@ -205,6 +207,13 @@ def evaluate(
             limit=spec.real,
         )
 
+    @functools.cache
+    def real_to_judge():
+        return make_reference(("fd",), judge, data, spec.samples, limit=spec.real)
+
+    def judged(features):
+        return {"fd_judge": fd(features, real_to_judge())["fd"]}
+
     known = unchanged_rows(results, row_marks)
     seconds = {name: student.train_seconds for name, student in trained.items()}
     facts = {"fingerprints": row_marks, "features": measured["features"]}
@@ -224,8 +233,9 @@ def evaluate(
             states, teacher = draw(method, seed), draw(reference, seed)
             with naming(method):
                 features = state_features(extractor, states)
+                seen = None if judge is None else state_features(judge, states)
             cost = None if method.cost is None else count(method, seed).mean(0)
-            already[key] = Taken(states, teacher, features, cost)
+            already[key] = Taken(states, teacher, features, seen, cost)
         return already[key]
 
     kept = {r["method"] for r in known}
@@ -238,14 +248,15 @@ def evaluate(
         with turn(first=True):
             for method in new:
                 real()
+                if judge is not None:
+                    real_to_judge()
                 for each in seeds:
                     take(method, each)
     elif loop is COMPILED and mesh.size == 1:
         calls = calls_of(new, data, seed, spec.batch_size)
         compile_side_by_side(calls, workers(cores.count()))
-    rows = compare(
-        methods, data, extractor.feature_space, take, real, spec, seed, known, seconds, keep
-    )
+    asked = extractor.feature_space, take, real, spec, seed, known, seconds, keep, judged
+    rows = compare(methods, data, *asked)
     write_results(results, rows, plain(config), command, facts)
     if path is None:
         forget_others(place(name, each)[0] for name in marks for each in seeds)
@@ -266,7 +277,9 @@ def check_judge(name: str, judge: str, extractor: Extractor) -> None:
         )
 
 
-def measurement(spec: build.Evaluate, extractor: Extractor, data: Source) -> dict[str, Any]:
+def measurement(
+    spec: build.Evaluate, extractor: Extractor, data: Source, judge: Extractor | None = None
+) -> dict[str, Any]:
     """What a row depends on besides its samples; a statistics file that doesn't fit is refused here."""
     if spec.statistics:
         compatible_statistics(spec.statistics, extractor, data)
@@ -276,12 +289,18 @@ def measurement(spec: build.Evaluate, extractor: Extractor, data: Source) -> dic
         "seeds": spec.seeds,
         "real": spec.real,
         "statistics": file_digest(spec.statistics) if spec.statistics else "",
-        "features": {
-            "feature_space": extractor.feature_space,
-            "resize": extractor.resize,
-            "weights_sha256": extractor.weights_sha256,
-            "provenance": dict(extractor.provenance),
-        },
+        "features": identity(extractor),
+        **({} if judge is None else {"judge": identity(judge)}),
+    }
+
+
+def identity(extractor: Extractor) -> dict[str, Any]:
+    """What tells a feature network from others."""
+    return {
+        "feature_space": extractor.feature_space,
+        "resize": extractor.resize,
+        "weights_sha256": extractor.weights_sha256,
+        "provenance": dict(extractor.provenance),
     }
 
 
@@ -312,6 +331,7 @@ COLUMNS = {
     "network_evaluations": "evaluations",
     "drafts": "drafts",
     "fd": "FD",
+    "fd_judge": "FD, judge",
     "kid": "KID",
     "precision": "precision",
     "recall": "recall",

@@ -17,10 +17,9 @@ import numpy as np
 from drf_jax import build
 from drf_jax.data.source import Source
 from drf_jax.errors import UserError
-from drf_jax.evaluation.extractor import Extractor, load_extractor
+from drf_jax.evaluation.extractor import WITHOUT_FILE, Extractor, load_extractor
 from drf_jax.evaluation.features import FEATURE_SPACE, Classifier, load_classifier, save_classifier
 from drf_jax.evaluation.frechet import frechet_between
-from drf_jax.evaluation.random_inception import FEATURE_SPACE as RANDOM
 from drf_jax.evaluation.reference import source_statistics
 from drf_jax.evaluation.train_classifier import train_classifier
 
@@ -62,11 +61,19 @@ def extractor_of(
                 f" {classifier.image_shape}, and those of {data.name} have {data.image_shape}"
             )
         return classifier
-    if not spec.features and spec.feature_space != RANDOM:
-        raise UserError(
-            f"config.evaluate.features is missing: the weights file of {spec.feature_space}"
-        )
-    return load_extractor(spec.feature_space, spec.features)
+    return with_file("features", spec.feature_space, spec.features)
+
+
+def judge_of(spec: build.Evaluate) -> Extractor | None:
+    """The second feature network that ``spec`` asks for, if any; errors as of `extractor_of`."""
+    return with_file("judge_features", spec.judge, spec.judge_features) if spec.judge else None
+
+
+def with_file(key: str, feature_space: str, file: str) -> Extractor:
+    """The feature network of that file, which ``key`` of ``config.evaluate`` names."""
+    if not file and feature_space not in WITHOUT_FILE:
+        raise UserError(f"config.evaluate.{key} is missing: the weights file of {feature_space}")
+    return load_extractor(feature_space, file)
 
 
 def train_features(config: Mapping[str, Any], out: str | Path, steps: int, seed: int) -> Classifier:

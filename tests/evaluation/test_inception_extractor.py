@@ -80,7 +80,7 @@ def test_grey_images_are_colour_images(extractor):
 
 def test_no_images_give_no_features_and_two_channels_are_refused(extractor):
     assert extractor.extract(IMAGES[:0]).shape == (0, 2048)
-    with pytest.raises(UserError, match="2 channels; Inception takes 1 or 3"):
+    with pytest.raises(UserError, match="2 channels; the feature network takes 1 or 3"):
         extractor.extract(IMAGES[..., :2])
 
 

@@ -126,6 +126,18 @@ def test_a_teacher_of_given_seconds_is_the_first_of_its_folder(rivals, options, 
     assert config == str(options.runs / "teacher.config.json")
 
 
+def test_rows_are_judged_by_whom_was_asked_for(rivals, options, tmp_path, monkeypatch):
+    runs = sys.modules["rival_runs"]
+    monkeypatch.setattr(runs, "run_logged", lambda *_: None)
+    for judge in ("", "efficientnet-lite0"):
+        o = dataclasses.replace(options, judge=judge, smoke=False, teacher="digits")
+        made = rivals.Table(o)
+        runs.score(o, made, runs.make_teacher(o, made), "lcm", {}, [])
+        asked = json.loads(runs.asked_of(o, "lcm").read_text())
+        assert asked["evaluate"]["judge"] == judge and made.facts["made"] == {"lcm": True}
+        assert made.options.identity() == options.identity() | {"smoke": False}
+
+
 def test_a_teacher_that_comes_with_the_library_is_that_teacher(rivals, options):
     o = dataclasses.replace(options, smoke=False, teacher="digits")
     made = rivals.Table(o)

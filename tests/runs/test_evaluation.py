@@ -250,6 +250,11 @@ def test_statistics_may_come_from_a_file_that_fits(run, tmp_path):
         ({"seeds": 0}, "evaluate.seeds = 0: must be at least 1"),
         ({"feature_space": "vgg"}, "feature_space = 'vgg': choose one of classifier-64"),
         ({"feature_space": "inception-tf1"}, "features is missing: the weights file"),
+        ({"judge": "vgg"}, "evaluate.judge = 'vgg': choose one of classifier-64"),
+        (
+            {"judge": "inception-tf1"},
+            "judge_features is missing: the weights file of inception-tf1",
+        ),
         ({"metrics": ("memorisation",)}, "'digits' has no splits"),
         ({"statistics": "none.npz"}, r"none\.npz does not exist"),
         ({"features": "none.npz"}, r"none\.npz does not exist"),
@@ -274,6 +279,34 @@ class Means:
 
     def extract(self, images, batch_size=64):
         return images.mean((2, 3)).astype(np.float32)
+
+
+def test_a_judge_takes_fd_once_more_in_another_space(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(extractors.EXTRACTORS, "random-inception", lambda path: Means())
+    given = config(judge="random-inception", seeds=2)
+    rows = evaluate(given, run, "", tmp_path / "r.json")
+    real = statistics_of(Means().extract(np.stack([Digits()[i]["image"] for i in range(40)])))
+    for row, other in zip(rows, results(run / "results.json")["rows"], strict=True):
+        of = lambda seed, name=row["method"]: to_uint8(
+            np.fromfile(samples_file(run, name, seed), np.float32).reshape(24, 8, 8, 1)
+        )
+        fds = [frechet_between(statistics_of(Means().extract(of(seed))), real) for seed in (0, 1)]
+        assert row["fd_judge"] == pytest.approx(np.mean(fds), rel=1e-6)
+        assert row["fd_judge_sd"] == pytest.approx(np.std(fds, ddof=1), rel=1e-6)
+        assert row["judge"] == "random-inception" and "judge" not in other
+        assert row["fd"] == pytest.approx(other["fd"], rel=1e-9)
+    assert "| FD, judge |" in table(rows)
+    found = results(tmp_path / "r.json")
+    assert found["features"]["feature_space"] == "classifier-64"
+
+
+def test_rows_that_another_judge_saw_are_made_anew(run, tmp_path, monkeypatch):
+    path = tmp_path / "r.json"
+    assert "fd_judge" not in evaluate(config(), run, "", path)[0]
+    monkeypatch.setitem(extractors.EXTRACTORS, "random-inception", lambda path: Means())
+    assert evaluate(config(judge="random-inception"), run, "", path)[0]["fd_judge"] > 0
+    with pytest.raises(UserError, match="looked through the feature network of this evaluation"):
+        module.check_judge("student", "0", Means())
 
 
 def test_the_fid_experiment_measures_in_any_feature_space(run, tmp_path, monkeypatch, capsys):
