@@ -71,6 +71,8 @@ def get_config(arg: str = "") -> ConfigDict:
         "feature_space": "inception-pytorch-fid",
         "features": "",
         "feature_steps": 2000,
+        "judge": "",  # a second feature space, for fd_judge
+        "judge_features": "",
         "statistics": "",
         "real": 0,
         "seeds": 1,

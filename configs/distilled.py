@@ -129,6 +129,8 @@ def distilled(
         "features": "",
         "seeds": 1,
         "repeats": 20,
+        "judge": "",
+        "judge_features": "",
         **evaluate,
     }
     if calls:

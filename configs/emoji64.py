@@ -91,6 +91,8 @@ def get_config(arg: str = "") -> ConfigDict:
         "features": "",
         "feature_steps": 2000,
         "feature_label": "group",
+        "judge": "",  # a second feature space, for fd_judge
+        "judge_features": "",
         "statistics": "",
         "real": 0,
         "seeds": 1,

@@ -78,6 +78,8 @@ def get_config(arg: str = "") -> ConfigDict:
         "feature_space": "classifier-64",
         "features": "",
         "feature_steps": 600,
+        "judge": "",  # a second feature space, for fd_judge
+        "judge_features": "",
         "statistics": "",
         "real": 0,
         "seeds": 1,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
 from drf_jax.data.conditioning import condition_of
-from drf_jax.evaluation.extractor import Extractor
+from drf_jax.evaluation.extractor import WITHOUT_FILE, Extractor
 from drf_jax.evaluation.fidelity import rmse
 from drf_jax.evaluation.generate import Sampler, generate
 from drf_jax.evaluation.reference import Reference, make_reference, state_features
@@ -130,7 +130,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--config", default="", help="FILE[:arg] with another config.evaluate")
     parser.add_argument("--samples", type=int, default=0, help="config.evaluate's unless given")
     parser.add_argument("--features", default="", help="weights of the feature network")
-    parser.add_argument("--judge", default="", help="a second feature space, for fd_judge")
+    parser.add_argument("--judge", default="", choices=("", *WITHOUT_FILE), help="for fd_judge")
     parser.add_argument("--smoke", action="store_true", help="64 samples, few rows; to runs/smoke")
     parser.add_argument("--out", type=Path, help="gets results/ and docs/pictures/")
     return parser

@@ -92,7 +92,10 @@ def read_student(folder: str, bench: Bench) -> Student:
     setting, stages, params = load_stages(config, Path(folder), bench.teacher)
     if not config["evaluate"].get("hybrid"):
         raise UserError(f"--students {folder}: {config['method']['name']} drafts for no teacher")
-    check_judge(f"--students {folder}", judge_of(Path(folder)), bench.extractor)
+    looked = f"--students {folder}", judge_of(Path(folder))
+    check_judge(*looked, bench.extractor)
+    if bench.judge is not None:
+        check_judge(*looked, bench.judge, "judge")
     setting = dataclasses.replace(setting, loop=PYTHON)
     return Student(Path(folder), config, setting, stages, params)
 

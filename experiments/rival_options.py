@@ -11,7 +11,7 @@ from absl import flags
 from drf_jax import build
 from drf_jax.cli.config_file import load_config
 from drf_jax.errors import UserError
-from drf_jax.evaluation.extractor import EXTRACTORS
+from drf_jax.evaluation.extractor import WITHOUT_FILE
 from drf_jax.runs.processes import NOTHING, Deadline
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,7 +176,7 @@ def define_flags(data: str) -> None:
     flags.DEFINE_list("only", [], "students")
     flags.DEFINE_list("again", [], "students whose rows are to be made again")
     flags.DEFINE_integer("updates", 0, "of every student, instead of seconds")
-    flags.DEFINE_enum("judge", "", ["", *EXTRACTORS], "a second feature space for fd_judge")
+    flags.DEFINE_enum("judge", "", ["", *WITHOUT_FILE], "a second feature space for fd_judge")
     flags.DEFINE_integer("jobs", 1, "trainings at a time", lower_bound=1)
     flags.DEFINE_integer("accelerators", 1, "NVIDIA GPUs to spread them over", lower_bound=1)
     flags.DEFINE_boolean(

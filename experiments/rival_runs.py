@@ -18,10 +18,11 @@ from drf_jax.cli.config_file import load_config
 from drf_jax.config import changed, plain
 from drf_jax.configs import training_free
 from drf_jax.errors import UserError
+from drf_jax.evaluation.extractor import load_extractor
 from drf_jax.evaluation.features import FEATURE_SPACE, load_classifier
 from drf_jax.evaluation.report import Row, read_results
 from drf_jax.runs.budget import as_flags, schedule
-from drf_jax.runs.evaluate import FILES
+from drf_jax.runs.evaluate import FILES, identity
 from drf_jax.runs.features import FEATURE_SEED
 from drf_jax.runs.processes import run_drf, run_logged
 from drf_jax.runs.statistics import data_statistics
@@ -87,6 +88,8 @@ def make_features(o: Options, made: Table, teacher: Path) -> None:
     make_classifier(o, config, path, config["evaluate"]["feature_steps"], FEATURE_SEED)
     classifier = load_classifier(path)
     made.same("features", dict(classifier.provenance))
+    if o.judge:  # here, so that a training is not made for nothing
+        made.same("judge", identity(load_extractor(o.judge, "")))
     if not o.statistics.exists():
         data_statistics(config, classifier, o.statistics)
 

@@ -61,7 +61,7 @@ class Table:
         self.lock, self.preparing = threading.Lock(), threading.Lock()
         self.path = options.out / options.file
         self.rows: dict[str, Row] = {}
-        kinds = ("budget", "made", "timed", "failed", "features", "teacher")
+        kinds = ("budget", "made", "timed", "failed", "features", "judge", "teacher")
         self.facts: dict[str, Any] = {kind: {} for kind in kinds}
         self.now = {"jobs": options.jobs, "xla_flags": os.environ.get("XLA_FLAGS", "")}
         self.before = self.now
@@ -93,7 +93,7 @@ class Table:
             self.save()
 
     def same(self, kind: str, found: dict[str, Any]) -> None:
-        """Keep what the rows are made with: ``kind`` is features or teacher.
+        """Keep what the rows are made with: ``kind`` is features, judge or teacher.
 
         Raises:
           UserError: those that are there were made with another.
@@ -119,6 +119,7 @@ class Table:
         words += [f"--{key}={getattr(o, key)}" for key in more if getattr(o, key)]
         words += [f"--teacher={o.teacher}"] * (o.teacher in shipped())
         updates = self.facts["budget"].get("teacher", {}).get("updates")
+        words += [f"--judge={o.judge}"] * bool(o.judge)
         return words + ["--smoke"] * o.smoke + [f"--teacher_updates={updates}"] * bool(updates)
 
     def command_of(self, name: str) -> str:

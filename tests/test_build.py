@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import importlib
 
 import jax
 import numpy as np
@@ -307,3 +308,14 @@ def test_convolutions_on_a_cpu_get_the_python_loop():
 def test_explicit_mesh_sizes_take_the_first_devices(sizes, count):
     mesh = build.mesh({"mesh": dict(zip(("data", "draft", "model"), sizes, strict=True))})
     assert list(mesh.devices.flat) == jax.devices()[:count]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["digits", "fashion_mnist32", "emoji64", "cifar10", "imagenet512_dit_xl2", "digits_distilled"],
+)
+def test_every_evaluation_may_be_judged_from_the_command_line(name):
+    """A key that a config lacks is refused there."""
+    config = importlib.import_module(f"drf_jax.configs.{name}").get_config()
+    assert {"judge", "judge_features"} <= config.evaluate.keys()
+    assert not build.evaluate(config.to_dict()).judge

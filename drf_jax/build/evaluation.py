@@ -50,6 +50,8 @@ class Evaluate:
     def __post_init__(self):
         check_metrics(self.metrics)
         choose(EXTRACTORS, self.feature_space, "config.evaluate.feature_space")
+        if self.judge_features and not self.judge:
+            raise UserError("config.evaluate.judge_features: there is no config.evaluate.judge")
         if self.judge:
             choose(EXTRACTORS, self.judge, "config.evaluate.judge")
         at_least(1, self, "config.evaluate", "samples", "batch_size", "seeds", "repeats")

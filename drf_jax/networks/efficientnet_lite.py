@@ -58,6 +58,31 @@ def _blocks() -> Iterator[Block]:
 BLOCKS = tuple(_blocks())
 
 
+class Depthwise(nn.Module):
+    """Each channel filtered by itself: a sum of shifted images, which XLA makes one loop of.
+
+    As a grouped convolution it takes a CPU many times as long.
+    """
+
+    kernel: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+        k, s, channels = self.kernel, self.stride, x.shape[-1]
+        weights = self.param("kernel", nn.initializers.lecun_normal(), (k, k, 1, channels))
+        y = self.param("bias", nn.initializers.zeros, (channels,))
+        sides = [-(-n // s) for n in x.shape[1:3]]
+        missing = [max(0, (m - 1) * s + k - n) for m, n in zip(sides, x.shape[1:3], strict=True)]
+        x = jnp.pad(x, [(0, 0), *((n // 2, n - n // 2) for n in missing), (0, 0)])
+        for i, j in np.ndindex(k, k):
+            rows, columns = (
+                slice(a, a + (m - 1) * s + 1, s) for a, m in zip((i, j), sides, strict=True)
+            )
+            y = y + weights[i, j, 0] * x[:, rows, columns]
+        return y
+
+
 class EfficientNetLite0(nn.Module):
     """``image [b, 224, 224, 3]``, (u − 127) / 128 of 8-bit u -> features ``[b, 1280]``, their means over the map.
 
@@ -68,20 +93,16 @@ class EfficientNetLite0(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "b 224 224 3"]) -> Float[Array, "b n"]:
-        def conv(x, name, features, kernel=1, stride=1, groups=1):
+        def conv(x, name, features, kernel=1, stride=1):
             window, strides = (kernel, kernel), (stride, stride)
-            return nn.Conv(
-                features, window, strides, "SAME", feature_group_count=groups, name=name
-            )(x)
+            return nn.Conv(features, window, strides, "SAME", name=name)(x)
 
         x = jax.nn.relu6(conv(image, "_conv_stem", STEM, 3, 2))
         for i, block in enumerate(BLOCKS):
             y, name = x, f"_blocks.{i}."
             if block.expansion > 1:
                 y = jax.nn.relu6(conv(y, f"{name}_expand_conv", block.width))
-            y = conv(
-                y, f"{name}_depthwise_conv", block.width, block.kernel, block.stride, block.width
-            )
+            y = Depthwise(block.kernel, block.stride, name=f"{name}_depthwise_conv")(y)
             y = conv(jax.nn.relu6(y), f"{name}_project_conv", block.outputs)
             x = x + y if block.stride == 1 and block.inputs == block.outputs else y
         x = jnp.mean(jax.nn.relu6(conv(x, "_conv_head", HEAD)), (1, 2))

@@ -168,8 +168,9 @@ def evaluate(
 
     extractor, judge = extractor_of(spec, workdir, data, config), judge_of(spec)
     for name, student in trained.items():
-        for each in filter(None, (extractor, judge)):
-            check_judge(name, student.judge, each)
+        check_judge(name, student.judge, extractor)
+        if judge is not None:
+            check_judge(name, student.judge, judge, "judge")
     measured = measurement(spec, extractor, data, judge)
     row_marks = {name: fingerprint(mark, measured) for name, mark in marks.items()}
 
@@ -216,7 +217,8 @@ def evaluate(
 
     known = unchanged_rows(results, row_marks)
     seconds = {name: student.train_seconds for name, student in trained.items()}
-    facts = {"fingerprints": row_marks, "features": measured["features"]}
+    facts = {"fingerprints": row_marks}
+    facts |= {key: measured[key] for key in ("features", "judge") if key in measured}
     facts[FILES] = {method.name: place(method.name, seed)[0].name for method in methods}
 
     def keep(rows):
@@ -265,15 +267,16 @@ def evaluate(
     return rows
 
 
-def check_judge(name: str, judge: str, extractor: Extractor) -> None:
+def check_judge(name: str, judge: str, extractor: Extractor, key: str = "features") -> None:
     """Raise if a student was trained to please the feature network that would score it.
 
-    ``judge`` is the hash of the classifier that its training looked through, if any.
+    ``judge`` is the hash of the classifier that its training looked through, if any; ``key`` of ``config.evaluate``
+    names the feature network.
     """
     if judge == extractor.weights_sha256:
         raise UserError(
             f"{name}: its training looked through the feature network of this evaluation"
-            f" ({extractor.feature_space}, SHA-256 {judge[:12]}…); use another in config.evaluate.features"
+            f" ({extractor.feature_space}, SHA-256 {judge[:12]}…); use another in config.evaluate.{key}"
         )
 
 

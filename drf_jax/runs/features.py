@@ -65,12 +65,16 @@ def extractor_of(
 
 
 def judge_of(spec: build.Evaluate) -> Extractor | None:
-    """The second feature network that ``spec`` asks for, if any; errors as of `extractor_of`."""
+    """The second feature network that ``spec`` asks for, if any; errors as of `with_file`."""
     return with_file("judge_features", spec.judge, spec.judge_features) if spec.judge else None
 
 
 def with_file(key: str, feature_space: str, file: str) -> Extractor:
-    """The feature network of that file, which ``key`` of ``config.evaluate`` names."""
+    """The feature network of that file, which ``key`` of ``config.evaluate`` names.
+
+    Raises:
+      UserError: the space needs a file and has none, or the file is not what it should be.
+    """
     if not file and feature_space not in WITHOUT_FILE:
         raise UserError(f"config.evaluate.{key} is missing: the weights file of {feature_space}")
     return load_extractor(feature_space, file)

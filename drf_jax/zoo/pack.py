@@ -35,6 +35,7 @@ LOCAL = {
     "method.features": "",
     "evaluate.students": (),
     "evaluate.features": "",
+    "evaluate.judge_features": "",
     "evaluate.statistics": "",
 }
 """Keys that name folders of the machine, or are of it, and what stands there instead; None: nothing."""

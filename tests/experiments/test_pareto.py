@@ -89,6 +89,10 @@ def test_timed_rows_of_a_table_stand_beside_those_that_are_measured(pareto, publ
 def test_a_table_of_another_teacher_or_device_is_refused(pareto, published, tmp_path):
     with pytest.raises(UserError, match="timed on 2 x Some GPU, and this is a Other GPU"):
         pareto.rows_of_table("digits", tmp_path, "Other GPU")
+    published(timed={})  # each row was timed where it was made
+    assert len(pareto.rows_of_table("digits", tmp_path)) == 1
+    with pytest.raises(UserError, match=r"timed on .*, and this is a Some GPU"):
+        pareto.rows_of_table("digits", tmp_path, "Some GPU")
     published(teacher={"sha256": "0"})
     with pytest.raises(UserError, match="of another teacher than the model digits"):
         pareto.rows_of_table("digits", tmp_path)

@@ -58,6 +58,7 @@ def test_the_table_goes_on_where_it_stopped(rivals, options):
         "timed": {},
         "failed": {},
         "features": {},
+        "judge": {},
         "teacher": {},
     }
     with pytest.raises(UserError, match=r"--seconds=2\.0, not 3\.0"):
@@ -135,7 +136,17 @@ def test_rows_are_judged_by_whom_was_asked_for(rivals, options, tmp_path, monkey
         runs.score(o, made, runs.make_teacher(o, made), "lcm", {}, [])
         asked = json.loads(runs.asked_of(o, "lcm").read_text())
         assert asked["evaluate"]["judge"] == judge and made.facts["made"] == {"lcm": True}
-        assert made.options.identity() == options.identity() | {"smoke": False}
+        told = made.command_of("lcm").split()
+        assert (f"--judge={judge}" in told) == bool(judge) and "--only=lcm" in told
+
+
+def test_a_table_has_one_judge(rivals, options):
+    made = rivals.Table(options)
+    made.rows["lcm-1"] = row(method="lcm-1", sequential_calls=1, fd=2.0)
+    made.same("judge", {"weights_sha256": "a"})
+    made.same("judge", {"weights_sha256": "a"})
+    with pytest.raises(UserError, match="were made with the judge"):
+        made.same("judge", {"weights_sha256": "b"})
 
 
 def test_a_teacher_that_comes_with_the_library_is_that_teacher(rivals, options):

@@ -18,7 +18,12 @@ from drf_jax.networks.efficientnet_lite import (
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "efficientnet_lite0.npz"
-"""Of efficientnet-lite-pytorch 0.1.0 with torch 2.13 on a CPU: features and logits of `images`."""
+"""Of efficientnet-lite-pytorch 0.1.0 with torch 2.13 on a CPU, features and logits of `images`:
+
+    m = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(efficientnet.shipped_weights())).eval()
+    x = torch.tensor((images().astype("float32") - 127) / 128).permute(0, 3, 1, 2)
+    np.savez_compressed(GOLDEN, features=m.extract_features(x).mean((2, 3)).numpy(), logits=m(x).numpy())
+"""
 
 
 def images():

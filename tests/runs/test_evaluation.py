@@ -28,7 +28,9 @@ from drf_jax.runs import evaluate as module
 from drf_jax.runs.evaluate import evaluate, table
 from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.teacher import load_teacher, train_teacher
+from drf_jax.runs.trained import Trained
 from drf_jax.sampling.loops import COMPILED
+from drf_jax.sampling.method import Method
 from drf_jax.turns import VARIABLE
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -250,6 +252,7 @@ def test_statistics_may_come_from_a_file_that_fits(run, tmp_path):
         ({"seeds": 0}, "evaluate.seeds = 0: must be at least 1"),
         ({"feature_space": "vgg"}, "feature_space = 'vgg': choose one of classifier-64"),
         ({"feature_space": "inception-tf1"}, "features is missing: the weights file"),
+        ({"judge_features": "x.npz"}, "judge_features: there is no config.evaluate.judge"),
         ({"judge": "vgg"}, "evaluate.judge = 'vgg': choose one of classifier-64"),
         (
             {"judge": "inception-tf1"},
@@ -303,10 +306,33 @@ def test_a_judge_takes_fd_once_more_in_another_space(run, tmp_path, monkeypatch)
 def test_rows_that_another_judge_saw_are_made_anew(run, tmp_path, monkeypatch):
     path = tmp_path / "r.json"
     assert "fd_judge" not in evaluate(config(), run, "", path)[0]
+
+    class Twice(Means):
+        weights_sha256 = "1"
+
+        def extract(self, images, batch_size=64):
+            return 2 * super().extract(images)
+
+    found = []
+    for judge in (Means, Twice):
+        monkeypatch.setitem(
+            extractors.EXTRACTORS, "random-inception", lambda path, made=judge: made()
+        )
+        found.append(evaluate(config(judge="random-inception"), run, "", path)[0]["fd_judge"])
+        assert results(path)["judge"]["weights_sha256"] == judge.weights_sha256
+    assert found[1] == pytest.approx(4 * found[0], rel=1e-6)
+
+
+def test_a_student_that_looked_through_the_judge_is_refused(run, tmp_path, monkeypatch):
     monkeypatch.setitem(extractors.EXTRACTORS, "random-inception", lambda path: Means())
-    assert evaluate(config(judge="random-inception"), run, "", path)[0]["fd_judge"] > 0
-    with pytest.raises(UserError, match="looked through the feature network of this evaluation"):
-        module.check_judge("student", "0", Means())
+    method = Method("step-distilled-2", lambda noise, keys, cond: noise, 2, 2)
+    monkeypatch.setattr(module, "load_distilled", lambda *_: [Trained(method, (), None, "0")])
+    given = config(judge="random-inception")
+    given.evaluate.students = ("student",)
+    with pytest.raises(
+        UserError, match=r"step-distilled-2: .* use another in config.evaluate.judge"
+    ):
+        evaluate(given, run, "", tmp_path / "r.json")
 
 
 def test_the_fid_experiment_measures_in_any_feature_space(run, tmp_path, monkeypatch, capsys):
