@@ -84,8 +84,7 @@ def rows_of_table(model: str, root: Path, device: str = "") -> list[Row]:
     Raises:
       UserError: there is no such table, it is of another teacher, or was timed on another device.
     """
-    teacher = load_model(model).teacher
-    path = root / "results" / f"rivals_{teacher.data.name}.json"
+    teacher, path = load_model(model).teacher, table_of(model, root)
     if not path.exists():
         raise UserError(f"--tables: {path} does not exist")
     found = read_results(path)
@@ -99,6 +98,11 @@ def rows_of_table(model: str, root: Path, device: str = "") -> list[Row]:
     if others := [each for each in timed if device and kind_of(each) != device]:
         raise UserError(f"--tables: {path} was timed on {others[0]}, and this is a {device}")
     return rows
+
+
+def table_of(model: str, root: Path) -> Path:
+    """The published table of a model's data set; its fact ``timed`` says where its students' rows were timed."""
+    return root / "results" / f"rivals_{load_model(model).teacher.data.name}.json"
 
 
 def kind_of(device: str) -> str:
@@ -162,13 +166,14 @@ def main(arguments: list[str]) -> int:
             raise UserError("--measure=false leaves nothing to show without --tables")
         here = kind_of(circumstances()["device"]) if measure else ""
         others = [rows_of_table(m, ROOT, here) if given.tables else [] for m in models]
+        timed = {m: read_results(table_of(m, ROOT))["timed"] for m in models if given.tables}
         for model, own in zip(models, others, strict=True):
             folder, made = given.runs / (Path(model).name + "_smoke" * given.smoke), []
             if measure:
                 asked = given.data_dir, given.samples, given.smoke, command
                 made = rows_of(model, folder, *asked)
             rows += beside(made, own)
-            write_results(out / "results" / "pareto.json", rows, config, command)
+            write_results(out / "results" / "pareto.json", rows, config, command, {"timed": timed})
         print(table(rows))
         picture = out / "docs" / "pictures" / "pareto.png"
         line_figure(picture, panels(rows), columns=len(AXES), one_legend=True)

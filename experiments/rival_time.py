@@ -69,7 +69,7 @@ def main(out: str, folder: str, *files: str) -> int:
                     }
                     for method in methods
                 }
-        where = {key: value for key, value in circumstances().items() if key != "git"}
+        where = circumstances()
         with replacing(out) as file:
             file.write(json.dumps({"milliseconds": found, "where": where}).encode())
 
