@@ -131,6 +131,7 @@ def distilled(
         "repeats": 20,
         "judge": "",
         "judge_features": "",
+        "judge_statistics": "",
         **evaluate,
     }
     if calls:

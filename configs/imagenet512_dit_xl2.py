@@ -80,6 +80,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "feature_steps": 600,
         "judge": "",  # a second feature space, for fd_judge
         "judge_features": "",
+        "judge_statistics": "",
         "statistics": "",
         "real": 0,
         "seeds": 1,

@@ -114,6 +114,11 @@ class Options:
         return self.runs / "statistics.npz"
 
     @property
+    def judge_statistics(self) -> Path:
+        """The same of the judge's."""
+        return self.runs / f"statistics_{self.judge}.npz"
+
+    @property
     def adversary(self) -> Path:
         """The classifier that an adversarial or perceptual training looks through."""
         return self.runs / "adversary.npz"

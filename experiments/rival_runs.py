@@ -89,7 +89,10 @@ def make_features(o: Options, made: Table, teacher: Path) -> None:
     classifier = load_classifier(path)
     made.same("features", dict(classifier.provenance))
     if o.judge:  # here, so that a training is not made for nothing
-        made.same("judge", identity(load_extractor(o.judge, "")))
+        judge = load_extractor(o.judge, "")
+        made.same("judge", identity(judge))
+        if not o.judge_statistics.exists():
+            data_statistics(config, judge, o.judge_statistics)
     if not o.statistics.exists():
         data_statistics(config, classifier, o.statistics)
 
@@ -168,6 +171,7 @@ def score(
         "feature_space": FEATURE_SPACE,
         "features": str(o.out / FEATURES),
         "judge": o.judge,
+        "judge_statistics": str(o.judge_statistics) if o.judge else "",
         "statistics": str(o.statistics),
         "samples": o.samples or config["evaluate"]["samples"],
     }

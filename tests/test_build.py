@@ -317,5 +317,5 @@ def test_explicit_mesh_sizes_take_the_first_devices(sizes, count):
 def test_every_evaluation_may_be_judged_from_the_command_line(name):
     """A key that a config lacks is refused there."""
     config = importlib.import_module(f"drf_jax.configs.{name}").get_config()
-    assert {"judge", "judge_features"} <= set(config.evaluate.keys())
+    assert {"judge", "judge_features", "judge_statistics"} <= set(config.evaluate.keys())
     assert not build.evaluate(config.to_dict()).judge

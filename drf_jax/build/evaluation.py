@@ -39,6 +39,8 @@ class Evaluate:
     """A second feature space, in which fd is taken once more, as fd_judge; none unless given."""
     judge_features: str = ""
     """The file of its network; not every space needs one (`drf_jax.evaluation.extractor`)."""
+    judge_statistics: str = ""
+    """File of the real data's statistics there, used instead of the data."""
     statistics: str = ""
     """File of the real data's statistics (`drf stats`), used for fd instead of the data."""
     real: int = 0
@@ -50,8 +52,9 @@ class Evaluate:
     def __post_init__(self):
         check_metrics(self.metrics)
         choose(EXTRACTORS, self.feature_space, "config.evaluate.feature_space")
-        if self.judge_features and not self.judge:
-            raise UserError("config.evaluate.judge_features: there is no config.evaluate.judge")
+        for key in ("judge_features", "judge_statistics"):
+            if getattr(self, key) and not self.judge:
+                raise UserError(f"config.evaluate.{key}: there is no config.evaluate.judge")
         if self.judge:
             choose(EXTRACTORS, self.judge, "config.evaluate.judge")
         at_least(1, self, "config.evaluate", "samples", "batch_size", "seeds", "repeats")

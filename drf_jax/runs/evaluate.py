@@ -210,7 +210,8 @@ def evaluate(
 
     @functools.cache
     def real_to_judge():
-        return make_reference(("fd",), judge, data, spec.samples, limit=spec.real)
+        given = {"statistics": spec.judge_statistics, "limit": spec.real}
+        return make_reference(("fd",), judge, data, spec.samples, **given)
 
     def judged(features):
         return {"fd_judge": fd(features, real_to_judge())["fd"]}
@@ -286,6 +287,12 @@ def measurement(
     """What a row depends on besides its samples; a statistics file that doesn't fit is refused here."""
     if spec.statistics:
         compatible_statistics(spec.statistics, extractor, data)
+    judged = {}
+    if judge is not None:
+        judged["judge"] = identity(judge)
+        if spec.judge_statistics:
+            compatible_statistics(spec.judge_statistics, judge, data)
+            judged["judge_statistics"] = file_digest(spec.judge_statistics)
     return {
         "metrics": spec.metrics,
         "samples": spec.samples,
@@ -293,7 +300,7 @@ def measurement(
         "real": spec.real,
         "statistics": file_digest(spec.statistics) if spec.statistics else "",
         "features": identity(extractor),
-        **({} if judge is None else {"judge": identity(judge)}),
+        **judged,
     }
 
 

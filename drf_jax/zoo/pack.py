@@ -36,6 +36,7 @@ LOCAL = {
     "evaluate.students": (),
     "evaluate.features": "",
     "evaluate.judge_features": "",
+    "evaluate.judge_statistics": "",
     "evaluate.statistics": "",
 }
 """Keys that name folders of the machine, or are of it, and what stands there instead; None: nothing."""

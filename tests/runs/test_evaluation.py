@@ -27,6 +27,7 @@ from drf_jax.runs import compare
 from drf_jax.runs import evaluate as module
 from drf_jax.runs.evaluate import evaluate, table
 from drf_jax.runs.keys import SAMPLE, root_key
+from drf_jax.runs.statistics import data_statistics
 from drf_jax.runs.teacher import load_teacher, train_teacher
 from drf_jax.runs.trained import Trained
 from drf_jax.sampling.loops import COMPILED
@@ -301,6 +302,14 @@ def test_a_judge_takes_fd_once_more_in_another_space(run, tmp_path, monkeypatch)
     assert "| FD, judge |" in table(rows)
     found = results(tmp_path / "r.json")
     assert found["features"]["feature_space"] == "classifier-64"
+
+    data_statistics(given.to_dict(), Means(), tmp_path / "s.npz")
+    given.evaluate.judge_statistics = str(tmp_path / "s.npz")
+    again = evaluate(given, run, "", tmp_path / "again.json")
+    assert [r["fd_judge"] for r in again] == pytest.approx([r["fd_judge"] for r in rows], rel=1e-9)
+    given.evaluate.judge_statistics = str(run / "features.npz")
+    with pytest.raises(UserError, match=r"features\.npz"):
+        evaluate(given, run, "", tmp_path / "again.json")
 
 
 def test_rows_that_another_judge_saw_are_made_anew(run, tmp_path, monkeypatch):
