@@ -146,7 +146,8 @@ def rivals(results: Results) -> str:
         for row, own in zip(results["rows"], words, strict=True)
     ]
     lead = f"Every row is remade by `{' '.join(words[0][:same])}` and what stands at its end.\n\n"
-    shown = {key: name for key, name in RIVALS.items() if any(key in row for row in short)}
+    judged = any("fd_judge" in row for row in short)
+    shown = {key: name for key, name in RIVALS.items() if judged or key != "fd_judge"}
     return lead + markdown_table(short, shown)
 
 

@@ -114,6 +114,13 @@ def test_rivals_share_the_beginning_of_their_commands(report):
         "`--only=lcm` |"
     )
     assert lines[1].endswith("| `--only=free --more` |")
+    assert "judge" not in head
+    _, _, head, _, *lines = report.rivals(
+        {"rows": [made[0], made[1] | {"fd_judge": 7.0}]}
+    ).splitlines()
+    assert "| FD | FD, judge | KID |" in head
+    assert lines[0].startswith("| lcm-4 | 4 | – | 2 | – | 0.1 |")
+    assert lines[1].startswith("| ddim-4 | 4 | – | 3 | 7 | – |")
     assert "`--only=lcm`" in report.rivals({"rows": made[:1]})
 
 
