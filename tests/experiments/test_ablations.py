@@ -63,7 +63,7 @@ def test_tables_and_runs_of_other_calls_and_seeds_are_beside_each_other(ablation
     )
     flags |= dict.fromkeys(("samples", "seed", "updates", "teacher_seconds", "deadline"), 0)
     flags |= {"data": "digits", "seconds": None, "out": str(tmp_path), "teacher_updates": 0}
-    given = SimpleNamespace(**flags, jobs=1, accelerators=1, timing=True)
+    given = SimpleNamespace(**flags, jobs=1, accelerators=1, timing=True, judge="")
 
     def made(calls, seed=0, runs=""):
         given.seed, given.runs = seed, runs
