@@ -23,7 +23,7 @@ from drf_jax.evaluation.score import fd
 from drf_jax.evaluation.spread import spread
 from drf_jax.runs.compare import numbers
 from drf_jax.runs.evaluate import fingerprint, measurement, samples_of
-from drf_jax.runs.features import extractor_of, judge_of
+from drf_jax.runs.features import extractor_of, judge_network
 from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.teacher import Teacher, load_teacher
 from drf_jax.sampling.loops import Loop
@@ -61,7 +61,7 @@ class Bench:
 
     @functools.cached_property
     def judge(self) -> Extractor | None:
-        return judge_of(self.spec)
+        return judge_network(self.spec)
 
     @functools.cached_property
     def real_to_judge(self) -> Reference:

@@ -1,17 +1,17 @@
 """Quality against time: every sampler of the models that come with the library, in one table and one figure.
 
     python experiments/pareto.py                                              the digits, on a CPU
-    python experiments/pareto.py --models fashion_mnist,emoji --data_dir ~/data --tables
-    python experiments/pareto.py --models fashion_mnist,emoji --measure=false --tables        in seconds, from results/
+    python experiments/pareto.py --models fashion_mnist,emoji --data_dir ~/data --tables=beside
+    python experiments/pareto.py --models fashion_mnist,emoji --tables=only                   in seconds, from results/
     python experiments/pareto.py --smoke                                      few samples, few samplers; to runs/smoke
 
 A model's teacher is sampled with every training-free sampler of its config, its student as it is, from the same noises,
 and measured with the classifier that came with it. Nothing is trained, but a classifier for a model without one. The
 data must be prepared (docs/data.md) for what is real.
 
-``--tables`` puts the rivals beside them whose weights do not come with the library: rows of
+``--tables=beside`` puts the rivals beside them whose weights do not come with the library: rows of
 ``results/rivals_DATA.json`` (``experiments/rivals.py``), of the same teacher and timed on the same kind of device. What
-is measured here takes the place of a table's row.
+is measured here takes the place of a table's row; with ``--tables=only`` nothing is measured.
 
 Writes ``results/pareto.json`` and ``docs/pictures/pareto.png``: FD against sequential calls and against the
 milliseconds of one image, a line of panels for each model. ``--runs`` keeps samples and rows, so that a second call
@@ -21,10 +21,11 @@ goes on where the first stopped.
 import argparse
 import shlex
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from quality_panels import AXES, quality_panels
 
 from drf_jax.configs import training_free
 from drf_jax.errors import UserError
@@ -32,7 +33,6 @@ from drf_jax.evaluation.lines import Panel, line_figure
 from drf_jax.evaluation.report import (
     Row,
     circumstances,
-    family,
     read_results,
     with_circumstances,
     write_results,
@@ -43,9 +43,6 @@ from drf_jax.zoo.model import load_model
 from drf_jax.zoo.unpack import unpack
 
 ROOT = Path(__file__).resolve().parents[1]
-AXES = {"sequential_calls": "sequential network calls", "ms_batch1": "ms, batch 1"}
-"""What FD is shown against."""
-MOST_CALLS = 20
 METRICS = ("fd", "kid", "precision_recall")
 
 
@@ -92,9 +89,7 @@ def rows_of_table(model: str, root: Path, device: str = "") -> list[Row]:
         raise UserError(f"--tables: {path} is of another teacher than the model {model}")
     rows = [r for r in with_circumstances(found) if "ms_batch1" in r]
     timed = {own["device"] for own in found["timed"].values() if isinstance(own, dict)}
-    timed = timed or {
-        r["device"] for r in rows
-    }  # without a time of its own a row was timed where it was made
+    timed = timed or {r["device"] for r in rows}  # then each was timed where it was made
     if others := [each for each in timed if device and kind_of(each) != device]:
         raise UserError(f"--tables: {path} was timed on {others[0]}, and this is a {device}")
     return rows
@@ -117,24 +112,10 @@ def beside(measured: Sequence[Row], others: Sequence[Row]) -> list[Row]:
 
 
 def panels(rows: Sequence[Row]) -> list[Panel]:
-    """FD against each of `AXES`, data set by data set; the teacher's own sampler is a guide, too.
-
-    Samplers of more calls than `MOST_CALLS` are that guide, or left out.
-    """
+    """A line of panels for each data set."""
     made = []
     for data in dict.fromkeys(r["dataset"] for r in rows):
-        every = [r for r in rows if r["dataset"] == data]
-        own = [r for r in every if r["sequential_calls"] <= MOST_CALLS] or every
-        last = max(
-            (r for r in every if family(r["method"]) == "ddim"), key=lambda r: r["sequential_calls"]
-        )
-        for key, label in AXES.items():
-            lines = defaultdict(list)
-            for r in own:
-                lines[family(r["method"])].append((r[key], r["fd"]))
-            ends = [min(r[key] for r in own), max(r[key] for r in own)]
-            guides = {last["method"]: [(x, last["fd"]) for x in ends]}
-            made.append(Panel(data, label, "FD", dict(lines), guides))
+        made += quality_panels(data, [r for r in rows if r["dataset"] == data])
     return made
 
 
@@ -144,9 +125,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--models", default="digits", help="names, or folders of drf pack")
     parser.add_argument("--data_dir", default="", help="of prepared data; ~/data unless given")
     parser.add_argument("--samples", type=int, default=0, help="the configs' unless given")
-    parser.add_argument("--tables", action="store_true", help="with the published tables' rows")
     parser.add_argument(
-        "--measure", choices=("true", "false"), default="true", help="false: only the tables' rows"
+        "--tables", choices=("beside", "only"), default="", help="the published tables' rows"
     )
     parser.add_argument("--smoke", action="store_true", help="in seconds; to runs/smoke")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "pareto", help="working files")
@@ -156,14 +136,12 @@ def main(arguments: list[str]) -> int:
     models, rows = given.models.split(","), []
     words = ["python", "experiments/pareto.py", f"--models={given.models}"]
     words += [f"--samples={given.samples}"] if given.samples else []
-    measure = given.measure == "true"
-    words += ["--measure=false"] * (not measure) + ["--tables"] * given.tables
+    measure = given.tables != "only"
+    words += [f"--tables={given.tables}"] * bool(given.tables)
     command = shlex.join(words + ["--smoke"] * given.smoke)
     config = {"models": models, "samples": given.samples, "smoke": given.smoke}
-    config |= {"tables": given.tables, "measure": measure}
+    config |= {"tables": given.tables}
     try:
-        if not (measure or given.tables):
-            raise UserError("--measure=false leaves nothing to show without --tables")
         here = kind_of(circumstances()["device"]) if measure else ""
         others = [rows_of_table(m, ROOT, here) if given.tables else [] for m in models]
         timed = {m: read_results(table_of(m, ROOT))["timed"] for m in models if given.tables}

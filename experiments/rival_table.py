@@ -4,18 +4,18 @@ import math
 import os
 import shlex
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quality_panels import quality_panels
 from rival_options import CALLS, Options
 
 from drf_jax.atomic import replacing
 from drf_jax.errors import UserError
 from drf_jax.evaluation.depths import depth_figure
-from drf_jax.evaluation.lines import Panel, line_figure
+from drf_jax.evaluation.lines import line_figure
 from drf_jax.evaluation.reference import stored
 from drf_jax.evaluation.report import (
     FAMILIES,
@@ -29,10 +29,6 @@ from drf_jax.zoo.model import shipped
 
 SHOWN = 4
 """Samples of each row in the picture."""
-MOST_CALLS = 20
-"""Of a row in the figure."""
-AXES = {"sequential_calls": "sequential network calls", "ms_batch1": "milliseconds, batch 1"}
-"""What FD is shown against."""
 
 
 def key_of(row: Row) -> str:
@@ -157,8 +153,7 @@ def draw(made: Table, folder: Path) -> None:
         if key not in best or r["fd"] < best[key]["fd"]:
             best[key] = r
     title = f"{data}, {made.options.seconds:g} s a student"
-    panels = [of_axis(title, best, key, label) for key, label in AXES.items()]
-    panels = [panel for panel in panels if panel.lines]
+    panels = quality_panels(title, list(best.values()))
     line_figure(folder / f"rivals_{data}.png", panels, one_legend=True)
     with np.load(pictures_of(made.options)) as pictures:
         cells = {key: pictures[r["method"]] for key, r in best.items() if key[1] in CALLS}
@@ -168,21 +163,3 @@ def draw(made: Table, folder: Path) -> None:
     depth_figure(
         folder / f"rivals_{data}_samples.png", {key: cells[key] for key in order}, CALLS, SHOWN
     )
-
-
-def of_axis(title: str, best: Mapping[tuple[str, float], Row], key: str, label: str) -> Panel:
-    """FD of every family, of its best row at each number of calls up to `MOST_CALLS`, against ``key``.
-
-    DDIM's FD in the most calls is a guide. Rows that do not have the key are left out.
-    """
-    lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for (name, calls), r in best.items():
-        if calls <= MOST_CALLS and key in r:
-            lines[name].append((r[key], r["fd"]))
-    ddim = [calls for name, calls in best if name == "ddim"]
-    if not (ddim and lines):
-        return Panel(title, label, "FD", lines)
-    most = max(ddim)
-    xs = [x for line in lines.values() for x, _ in line]
-    fd = best["ddim", most]["fd"]
-    return Panel(title, label, "FD", lines, {f"ddim, {most} calls": [(min(xs), fd), (max(xs), fd)]})

@@ -5,8 +5,8 @@ relu6 for swish. A block expands its channels, filters each by itself, and proje
 
     y = P(relu6(D(relu6(E(x))))),      plus x where the shapes are the same                               (1)
 
-with E and P of 1×1 (no E where the expansion is 1), D depthwise. Every convolution is followed by a batch norm with
-fixed statistics, which is folded into it when the weights are read, in float64, as of `drf_jax.networks.inception`.
+with E and P of 1×1 (no E where the expansion is 1), D depthwise. Every convolution is followed by a batch norm, which
+is folded into it (`drf_jax.networks.folded_norm`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from drf_jax.errors import UserError
+from drf_jax.networks.folded_norm import folded
 from drf_jax.typing import Params
 
-EPS = 1e-3
 STEM, HEAD, SIDE = 32, 1280, 224
 LOGITS = {"_fc.weight": (1000, HEAD), "_fc.bias": (1000,)}
 
@@ -137,14 +137,10 @@ def efficientnet_lite0_params(tensors: Mapping[str, np.ndarray], logits: bool = 
 
     image = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), jnp.float32)
     tree = jax.eval_shape(EfficientNetLite0().init, jax.random.key(0), image)["params"]
-    params = {}
-    for name, leaves in tree.items():
-        *window, inputs, outputs = leaves["kernel"].shape
-        kernel = take(f"{name}.weight", (outputs, inputs, *window)).transpose(2, 3, 1, 0)
-        norm = [f"{norm_of(name)}.{x}" for x in ("weight", "bias", "running_mean", "running_var")]
-        gamma, beta, mean, variance = (take(x, (outputs,)) for x in norm)
-        scale = gamma / np.sqrt(variance + EPS)
-        params[name] = {"kernel": kernel * scale, "bias": beta - scale * mean}
+    params = {
+        name: folded(take, name, norm_of(name), leaves["kernel"].shape)
+        for name, leaves in tree.items()
+    }
     fc = {
         key: take(name, shape)
         for key, (name, shape) in zip(("kernel", "bias"), LOGITS.items(), strict=True)

@@ -23,9 +23,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from drf_jax.errors import UserError
+from drf_jax.networks.folded_norm import folded
 from drf_jax.typing import Params
 
-EPS = 1e-3
 LOGITS = {"fc.weight": (1008, 2048), "fc.bias": (1008,)}
 """Not computed; where a file has them, their shapes tell this network from other InceptionV3s."""
 
@@ -198,17 +198,7 @@ def inception_params(tensors: Mapping[str, np.ndarray]) -> Params:
     def convert(tree: Mapping, path: str) -> Params:
         if "kernel" not in tree:
             return {name: convert(tree[name], f"{path}{name}.") for name in tree}
-        *window, inputs, outputs = tree["kernel"].shape
-        kernel = take(f"{path}conv.weight", (outputs, inputs, *window))
-        gamma, beta, mean, variance = (
-            take(f"{path}bn.{name}", (outputs,))
-            for name in ("weight", "bias", "running_mean", "running_var")
-        )
-        scale = gamma / np.sqrt(variance + EPS)
-        return {
-            "kernel": (kernel.transpose(2, 3, 1, 0) * scale).astype(np.float32),
-            "bias": (beta - scale * mean).astype(np.float32),
-        }
+        return folded(take, f"{path}conv", f"{path}bn", tree["kernel"].shape)
 
     params = convert(tree, "")
     for name in LOGITS.keys() & left.keys():

@@ -50,7 +50,7 @@ from drf_jax.noise import initial_noise, sample_keys
 from drf_jax.runs import cores
 from drf_jax.runs.compare import Taken, compare, naming, one_sample
 from drf_jax.runs.distil import load_distilled
-from drf_jax.runs.features import extractor_of, judge_of
+from drf_jax.runs.features import extractor_of, judge_network
 from drf_jax.runs.keys import SAMPLE, root_key
 from drf_jax.runs.teacher import load_teacher, teacher_method
 from drf_jax.runs.trained import Trained
@@ -166,7 +166,7 @@ def evaluate(
     # Where a method is the teacher's own sampler, its samples serve for both.
     reference = next((m for m in methods if marks[m.name] == marks[reference.name]), reference)
 
-    extractor, judge = extractor_of(spec, workdir, data, config), judge_of(spec)
+    extractor, judge = extractor_of(spec, workdir, data, config), judge_network(spec)
     for name, student in trained.items():
         check_judge(name, student.judge, extractor)
         if judge is not None:

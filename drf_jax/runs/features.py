@@ -64,7 +64,7 @@ def extractor_of(
     return with_file("features", spec.feature_space, spec.features)
 
 
-def judge_of(spec: build.Evaluate) -> Extractor | None:
+def judge_network(spec: build.Evaluate) -> Extractor | None:
     """The second feature network that ``spec`` asks for, if any; errors as of `with_file`."""
     return with_file("judge_features", spec.judge, spec.judge_features) if spec.judge else None
 

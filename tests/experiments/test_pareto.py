@@ -102,17 +102,16 @@ def test_a_table_of_another_teacher_or_device_is_refused(pareto, published, tmp_
 
 def test_tables_alone_need_no_measurement(pareto, published, tmp_path, monkeypatch):
     monkeypatch.setattr(pareto, "ROOT", tmp_path)
-    words = [f"--out={tmp_path / 'out'}", f"--runs={tmp_path / 'runs'}", "--measure=false"]
-    assert pareto.main([*words]) == 2  # nothing to show
+    words = [f"--out={tmp_path / 'out'}", f"--runs={tmp_path / 'runs'}", "--tables=only"]
     published()
     path = tmp_path / "results" / "rivals_digits.json"
     stored = json.loads(path.read_text())
     stored["rows"].append(stored["rows"][0] | {"method": "ddim-8", "fd": 2.0})
     path.write_text(json.dumps(stored))
-    assert pareto.main([*words, "--tables"]) == 0
+    assert pareto.main(words) == 0
     made = json.loads((tmp_path / "out" / "results" / "pareto.json").read_text())
     assert [r["method"] for r in made["rows"]] == ["lcm-2", "ddim-8"]
-    assert made["command"].endswith("--measure=false --tables")
+    assert made["command"].endswith("--tables=only")
     assert not (tmp_path / "runs").exists()
 
 
